@@ -1,0 +1,43 @@
+"""`python -m bench SCENARIO [options]`; `python -m bench SCENARIO --help` explains one scenario."""
+
+import argparse
+import importlib
+import sys
+
+# One file a scenario; imported only when it is run.
+SCENARIOS = {
+    "idle": "memory and CPU of logged-in sockets that do nothing",
+    "ping": "CPU of one request, beside the least a Python WebSocket server can do",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one scenario; its exit code."""
+    if not arguments or arguments[0] not in SCENARIOS:
+        return _explain(arguments)
+    name = arguments[0]
+    scenario = importlib.import_module(f"bench.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m bench {name}",
+        description=scenario.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    scenario.add_options(parser)
+    return int(scenario.run(parser.parse_args(arguments[1:])))
+
+
+def _explain(arguments: list[str]) -> int:
+    width = max(map(len, SCENARIOS))
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure a server of this protocol (on Linux: processes are measured through /proc).",
+        epilog="scenarios:\n" + "\n".join(f"  {name:{width}}  {about}" for name, about in SCENARIOS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("scenario", choices=SCENARIOS, metavar="SCENARIO", help="what to measure, see below")
+    parser.parse_args(arguments or ["--help"])
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""Memory and CPU of logged-in sockets that do nothing.
+
+Opens and closes 200 sockets first, so that what the server allocates once is not counted; then opens all,
+waits until its memory stands still, and watches it idle. The memory is that of the process that serves,
+without PostgreSQL and Redis.
+"""
+
+import argparse
+import asyncio
+import itertools
+import time
+
+from bench import process, report, runner
+from bench.accounts import register
+from bench.target import Target, settled_rss_kib, target
+from bench.wire import close_sockets, open_sockets
+
+_WARM_UP = 200
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What can be chosen."""
+    report.add_options(parser)
+    parser.add_argument("--sockets", type=int, default=5000, help="how many (default 5000)")
+    parser.add_argument("--accounts", type=int, help="how many accounts share them (default: a tenth)")
+    parser.add_argument("--hold", type=float, default=10.0, help="seconds to watch them idle (default 10)")
+    parser.add_argument("--max-kib", type=float, default=10.0, help="KiB a socket may cost (default 10)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure; the exit code."""
+    if process.allow_many_files() < options.sockets + 100:
+        raise SystemExit(f"{options.sockets} sockets need a higher limit of open files (ulimit -n)")
+    with target(options) as server:
+        result = runner.run(measure(server, options))
+    return report.publish(result, options.json, result["kib_per_socket"], options.max_kib, "kib_per_socket")
+
+
+async def measure(server: Target, options: argparse.Namespace) -> report.Result:
+    """Open the sockets and look at the server before, after and while they idle."""
+    tokens = await register(server.url, options.accounts or max(1, options.sockets // 10))
+    await close_sockets(await open_sockets(server.url, itertools.islice(itertools.cycle(tokens), _WARM_UP)))
+    before = await settled_rss_kib(server.pid)
+
+    started = time.perf_counter()
+    many = itertools.islice(itertools.cycle(tokens), options.sockets)
+    sockets = await open_sockets(server.url, many)
+    seconds = time.perf_counter() - started
+    after = await settled_rss_kib(server.pid)
+
+    cpu, started = process.cpu_seconds(server.pid), time.perf_counter()
+    await asyncio.sleep(options.hold)
+    busy = (process.cpu_seconds(server.pid) - cpu) / (time.perf_counter() - started)
+    lost = sum(socket.transport.is_closing() for socket in sockets)
+    if lost:
+        raise SystemExit(f"{lost} of {len(sockets)} sockets were closed while they idled")
+    await close_sockets(sockets)
+    return {
+        "scenario": "idle",
+        "sockets": len(sockets),
+        "kib_per_socket": round((after - before) / len(sockets), 2),
+        "server_rss_mib": round(after / 1024, 1),
+        "idle_cpu_percent": round(100 * busy, 2),
+        "seconds_to_open": round(seconds, 2),
+    }

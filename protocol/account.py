@@ -1,0 +1,314 @@
+"""account: one's own account: making it, getting into it, keeping it, leaving with everything.
+
+Whether an account exists is never told to somebody who is not in it: names are public, addresses are not.
+"""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, UnsetType
+
+from protocol.api_key import ApiKey
+from protocol.audit import AuditEntry
+from protocol.device import Device
+from protocol.frame import (
+    Body,
+    Code,
+    Label,
+    Line,
+    Nonce,
+    Nothing,
+    Paragraph,
+    Password,
+    Request,
+    Secret,
+    Slug,
+    Time,
+    Url,
+)
+from protocol.user import User
+
+Username = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=32,
+        pattern=r"^[^\x00-\x20@]+$",
+        description="Letters and digits of any script, and `_ . -`; nobody else has one that looks like it.",
+    ),
+]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$")]
+NewPassword = Annotated[str, Meta(min_length=10, max_length=256, pattern=r"^[^\x00]*$")]
+Locale = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
+Theme = Literal["system", "light", "dark", "contrast"]
+Interests = Annotated[list[Label], Meta(max_length=30)]
+Role = Literal["owner", "admin", "member"]
+
+
+class Location(Body, frozen=True, forbid_unknown_fields=True):
+    """A point on earth, in degrees; kept to about a hundred metres and never shown to others."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+
+
+class Notifications(Body, frozen=True, forbid_unknown_fields=True):
+    """What you want to be told about, and how."""
+
+    mentions: bool = True
+    direct: bool = True
+    sounds: bool = True
+    push: bool = True
+    email_digest: Literal["never", "daily", "weekly"] = "never"
+
+
+class Account(Body, frozen=True):
+    """Your account as you see it."""
+
+    id: UUID
+    username: str
+    display_name: str
+    bio: str
+    avatar: str
+    email: str | None
+    email_verified: bool
+    role: Role
+    locale: str
+    theme: Theme
+    notifications: Notifications
+    interests: list[str]
+    city: str
+    location: Location | None
+    has_password: bool
+    two_factor: bool
+    providers: Annotated[list[str], Meta(description="Outside accounts you can log in with.")]
+    created_at: Time
+
+
+class Tokens(Body, frozen=True, tag_field="kind", tag="tokens"):
+    """You are logged in on a device: `session.open` takes the access token, `account.refresh` renews both."""
+
+    account: UUID
+    device: UUID
+    access: str
+    access_expires_in: int
+    refresh: str
+    refresh_expires_in: int
+
+
+class SecondStep(Body, frozen=True, tag_field="kind", tag="second_step"):
+    """The password was right; `account.login_second_step` wants the authenticator's code as well."""
+
+    ticket: str
+    expires_in: int
+
+
+class AccountRegister(Request[Tokens], tag="account.register"):
+    """Make an account and log this device in. With an address, a mail to confirm it is sent."""
+
+    username: Username
+    password: NewPassword
+    email: Email | None = None
+    display_name: Line = ""
+    locale: Locale = "en"
+    device: Label = "unnamed"
+
+
+class AccountSendVerification(Request[Nothing], tag="account.send_verification"):
+    """Send the mail that confirms your address once more."""
+
+
+class AccountVerifyEmail(Request[Nothing], tag="account.verify_email"):
+    """Confirm an address with the ticket from the mail."""
+
+    ticket: Secret
+
+
+class AccountLogin(Request[Tokens | SecondStep], tag="account.login"):
+    """Log this device in with a username or a confirmed address, and a password."""
+
+    login: Annotated[str, Meta(min_length=1, max_length=254, pattern=r"^[^\x00]*$")]
+    password: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
+    device: Label = "unnamed"
+
+
+class AccountLoginSecondStep(Request[Tokens], tag="account.login_second_step"):
+    """Finish a login with the authenticator's code or a recovery code."""
+
+    ticket: Secret
+    code: Code
+
+
+class Provider(Body, frozen=True):
+    """An outside service that people may log in with here."""
+
+    name: str
+    title: str
+
+
+class Providers(Body, frozen=True):
+    """All of them."""
+
+    providers: list[Provider]
+
+
+class AccountProviders(Request[Providers], tag="account.providers"):
+    """Which outside services this server accepts."""
+
+
+class ExternalStart(Body, frozen=True):
+    """Open `url` in a browser; it comes back to your redirect with `code` and `state`."""
+
+    url: str
+    state: str
+    ticket: Annotated[str, Meta(description="Keep it where the login was started: it binds the answer to you.")]
+    expires_in: int
+
+
+class AccountStartExternal(Request[ExternalStart], tag="account.start_external"):
+    """Begin a login with an outside service (OAuth2 or OpenID Connect, with PKCE and state)."""
+
+    provider: Slug
+    redirect: Url
+
+
+class AccountLoginExternal(Request[Tokens | SecondStep], tag="account.login_external"):
+    """Finish a login with an outside service; the first time makes an account."""
+
+    ticket: Secret
+    code: Secret
+    state: Secret
+    issuer: Annotated[Url, Meta(description="`iss` of the redirect, when the service sends it.")] | None = None
+    device: Label = "unnamed"
+
+
+class AccountLinkExternal(Request[Nothing], tag="account.link_external"):
+    """Let an outside account log in to this account from now on."""
+
+    ticket: Secret
+    code: Secret
+    state: Secret
+    issuer: Url | None = None
+
+
+class AccountUnlinkExternal(Request[Nothing], tag="account.unlink_external"):
+    """Stop an outside account from logging in to this account."""
+
+    provider: Slug
+    password: Password
+
+
+class AccountRefresh(Request[Tokens], tag="account.refresh"):
+    """Trade a refresh token for new tokens. A token used twice ends its device: it was stolen.
+
+    The same token with the same nonce within a minute is a retry, and gets the same answer.
+    """
+
+    refresh: Secret
+    nonce: Nonce
+
+
+class AccountLogout(Request[Nothing], tag="account.logout"):
+    """End this device's login, on all its sockets."""
+
+
+class AccountForgotPassword(Request[Nothing], tag="account.forgot_password"):
+    """Send a mail with a ticket to set a new password, if anybody has this address confirmed."""
+
+    email: Email
+
+
+class AccountResetPassword(Request[Nothing], tag="account.reset_password"):
+    """Set a new password with the ticket from the mail; every device is logged out."""
+
+    ticket: Secret
+    password: NewPassword
+
+
+class AccountChangePassword(Request[Nothing], tag="account.change_password"):
+    """Set a new password; every other device is logged out."""
+
+    password: Password
+    new_password: NewPassword
+
+
+class AccountChangeEmail(Request[Nothing], tag="account.change_email"):
+    """Move to another address; it counts once the mail sent there is answered."""
+
+    password: Password
+    email: Email
+
+
+class AccountGet(Request[Account], tag="account.get"):
+    """Your account."""
+
+
+class AccountUpdate(Request[Account], tag="account.update"):
+    """Change what is given, leave the rest."""
+
+    username: Username | UnsetType = UNSET
+    display_name: Line | UnsetType = UNSET
+    bio: Paragraph | UnsetType = UNSET
+    locale: Locale | UnsetType = UNSET
+    theme: Theme | UnsetType = UNSET
+    notifications: Notifications | UnsetType = UNSET
+    interests: Interests | UnsetType = UNSET
+    city: Line | UnsetType = UNSET
+
+
+class Avatars(Body, frozen=True):
+    """The names that `account.set_avatar` takes; each is a picture at `/avatar/NAME.svg`."""
+
+    avatars: list[str]
+
+
+class AccountAvatars(Request[Avatars], tag="account.avatars"):
+    """The built-in avatars."""
+
+
+class AccountSetAvatar(Request[Account], tag="account.set_avatar"):
+    """Choose one of the built-in avatars."""
+
+    avatar: Slug
+
+
+class AccountSetLocation(Request[Account], tag="account.set_location"):
+    """Say where you are, or None to forget it."""
+
+    location: Location | None
+
+
+class AccountClaim(Request[Account], tag="account.claim"):
+    """Become the owner of a new server, with the ticket it printed at its first start."""
+
+    ticket: Secret
+
+
+class AccountExported(Body, frozen=True):
+    """Everything this server keeps about you."""
+
+    exported_at: Time
+    account: Account
+    devices: list[Device]
+    keys: list[ApiKey]
+    blocked: list[User]
+    audit: list[AuditEntry]
+
+
+class AccountExport(Request[AccountExported], tag="account.export"):
+    """Take everything of yours with you."""
+
+
+class DeletionReceipt(Body, frozen=True):
+    """Proof of what was erased."""
+
+    account: UUID
+    deleted_at: Time
+    erased: Annotated[dict[str, int], Meta(description="What was kept of you, and how many of each are gone.")]
+
+
+class AccountDelete(Request[DeletionReceipt], tag="account.delete"):
+    """Erase the account and everything of it, for good."""
+
+    password: Password
+    code: Code | None = None

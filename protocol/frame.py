@@ -1,0 +1,76 @@
+"""What every frame is made of: the base classes and the bounded field types.
+
+Rule 1: no field is unbounded: strings have a length, numbers a range, lists a count.
+Rule 2: an id of something that exists on the server says of what (`of("user")`), so that a rule can bind it.
+Rule 3: no field is a free-form dictionary or `Any`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Body(Struct, frozen=True, kw_only=True):
+    """Data that the server sends inside a reply or an event."""
+
+
+class Nothing(Body, frozen=True):
+    """The reply of an op that has nothing to tell but that it is done."""
+
+
+class Request(
+    Struct, Generic[R_co], frozen=True, kw_only=True, tag_field="op", tag="", forbid_unknown_fields=True
+):
+    """A frame from client to server, answered by exactly one reply whose `re` is this `id`."""
+
+    id: Annotated[int, Meta(ge=0, le=2**53 - 1, description="The client's number, unique in flight.")] = 0
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="ev", tag=""):
+    """A frame from server to client that answers no request."""
+
+
+class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a request was refused: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+    field: str | None = None
+    retry_after: float | None = None
+
+
+def of(kind: str) -> Meta:
+    """Mark a field as the id of an existing `kind`: the op's access rule must bind it."""
+    return Meta(extra={"of": kind})
+
+
+UserId = Annotated[UUID, of("user")]
+DeviceId = Annotated[UUID, of("device")]
+ApiKeyId = Annotated[UUID, of("api_key")]
+Nonce = Annotated[UUID, Meta(extra={"of": None}, description="Made by the client; the same again is a retry.")]
+
+_NO_NUL = r"^[^\x00]*$"
+_ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+
+Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_NO_NUL)]
+Paragraph = Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)]
+Line = Annotated[str, Meta(max_length=80, pattern=_ONE_LINE)]
+Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ONE_LINE)]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Secret = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$")]
+Password = Annotated[
+    str,
+    Meta(
+        max_length=256,
+        pattern=_NO_NUL,
+        description="Your password; empty for an account without one that logged in within the last ten minutes.",
+    ),
+]
+Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{6,24}$", description="Six digits, or a recovery code.")]
+Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$")]
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Time = Annotated[datetime, Meta(tz=True)]

@@ -1,0 +1,255 @@
+"""The server put together: every part is made here, once, and handed what it needs.
+
+    async with Server(Config(port=0)) as server:
+        print(server.url)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Self
+
+
+from protocol import VERSION
+from protocol.codec import encode
+from protocol.session import Description, Limits, SessionGoingAway, SessionHello
+from server.attempt import Attempts
+from server.config import Config
+from server.context import Context
+from server.external import External
+from server.gateway import Gateway
+from server.handlers import collect
+from server.health import Health
+from server.http import Site
+from server.hub import Hub
+from server.letter import Letters
+from server.limit import Limiter
+from server.mail import Mailer, Outbox
+from server.measure import Measures
+from server.password import Passwords
+from server.revocation import Revocations
+from server.router import Router
+from server.secret import Keyring, digest, secret_file, ticket
+from server.wire import Socket
+from storage import audit, device, instance
+from storage import ticket as tickets
+from storage.bus import Bus
+from storage.embedded import Embedded
+from storage.migrate import migrate
+from storage.pool import Pool
+
+log = logging.getLogger("onesocket.server")
+mail_log = logging.getLogger("onesocket.mail")
+_CLAIM_HOURS = 24
+_PRUNE_EVERY = 3600
+_AUDIT_DAYS = 365
+_GRACE = 1.0
+
+
+class Server:
+    """One process of onesocket: start it, use it, stop it. `ops` adds an embedder's own handlers."""
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        ops: Sequence[Callable[..., Any]] = (),
+        public: Iterable[str] = (),
+        worker: str = "0",
+        siblings: bool = False,
+    ) -> None:
+        self.config = config or Config()
+        self.worker, self.siblings = worker, siblings
+        self.host_id, self.node = platform.node(), f"{platform.node()}-{worker}"
+        self.router = Router([*collect(), *ops], public)
+        self.hub, self.limiter = Hub(), Limiter(self.config.throttle)
+        self.port = 0
+        self.embedded: Embedded | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._descriptions: dict[str | None, Description] = {}
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start what is missing, bring the database up to date, and open the port."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop_parts()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        database_url, redis_url = await self._storage()
+        self.keys = Keyring([config.secret, *config.previous_secrets] if config.secret else self._secrets())
+        await migrate(database_url)
+        self.pool = Pool(
+            database_url,
+            size=config.pool_size,
+            acquire_timeout=config.acquire_timeout,
+            query_timeout=config.query_timeout,
+        )
+        await self.pool.start()
+        await instance.claim(self.pool, self.keys.current.id, self.keys.ids)
+        self.bus = Bus(redis_url)
+        self._make_parts()
+        await self.bus.start()
+        await self.health.look()
+        self.gateway = Gateway(config, self.site, self._converse)
+        self.port = await self.gateway.listen(encode(self._hello()))
+        jobs = (self.health.run, self.revocations.run, self.outbox.run, self.measures.run, self._prune)
+        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
+
+    async def _storage(self) -> tuple[str, str]:
+        config = self.config
+        if config.database_url and config.redis_url:
+            return config.database_url, config.redis_url
+        self.embedded = Embedded(config.folder, postgres=not config.database_url, redis=not config.redis_url)
+        await self.embedded.start()
+        return config.database_url or self.embedded.database_url, config.redis_url or self.embedded.redis_url
+
+    def _secrets(self) -> list[str]:
+        return secret_file(self.config.folder / "secret.key")
+
+    def _make_parts(self) -> None:
+        config = self.config
+        self.passwords = Passwords(
+            memory_kib=config.password_memory_kib,
+            rounds=config.password_rounds,
+            threads=config.password_threads,
+            queue=config.password_queue,
+        )
+        self.attempts = Attempts(self.bus, config.throttle)
+        self.revocations = Revocations(self.pool, self.bus, self.hub)
+        self.external = External(config.providers, allow_http=True)
+        self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
+        mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
+        self.outbox = Outbox(mailer, letters.claim, letters.done, letters.retry, log=mail_log)
+        self.letters.wake = self.outbox.wake
+        self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
+        self.measures = Measures(self)
+        self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+
+    async def stop(self, reason: str = "restart") -> None:
+        """Finish what is in flight, say goodbye, and stop everything that was started here."""
+        log.info("draining %d sockets", len(self.gateway.sockets))
+        self.health.draining = True
+        await self.gateway.stop_listening()
+        self._say_goodbye(reason)
+        await self._finish()
+        await self.gateway.close(4503, "the server restarts: come back in a moment")
+        await self._stop_parts()
+
+    def _say_goodbye(self, reason: str) -> None:
+        for socket in list(self.gateway.sockets):
+            if socket.conversation is not None:
+                event = SessionGoingAway(reason=reason, reconnect_after=self.gateway.farewell())  # type: ignore[arg-type]
+                socket.send(encode(event))
+
+    async def _finish(self) -> None:
+        """Wait for requests in flight, and give clients a moment to leave by themselves."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while loop.time() - started < self.config.drain:
+            leaving = self.gateway.sockets and loop.time() - started < _GRACE
+            if not self.router.in_flight and not leaving:
+                return
+            await asyncio.sleep(0.02)
+
+    async def _stop_parts(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for part in ("external", "bus", "pool", "embedded"):
+            one = getattr(self, part, None)
+            if one is not None:
+                await (one.close() if part == "external" else one.stop())
+        if hasattr(self, "passwords"):
+            self.passwords.stop()
+
+    async def _kept_alive(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A background job that goes on after a failure."""
+        while True:
+            try:
+                return await job()
+            except Exception:
+                log.exception("%s failed, going on", job.__qualname__)
+                await asyncio.sleep(1)
+
+    async def _prune(self) -> None:
+        """Forget what has expired."""
+        while True:
+            await asyncio.sleep(_PRUNE_EVERY)
+            await tickets.prune(self.pool)
+            await device.prune(self.pool)
+            await audit.prune(self.pool, _AUDIT_DAYS)
+
+    # What the parts are told
+
+    def _converse(self, socket: Socket) -> Context:
+        return Context(self, socket)
+
+    def _hello(self) -> SessionHello:
+        config = self.config
+        return SessionHello(
+            protocol=VERSION,
+            server="onesocket",
+            node=self.node,
+            heartbeat=config.heartbeat,
+            login_within=int(config.login_timeout),
+            limits=Limits(
+                frame_bytes=config.frame_bytes,
+                frame_bytes_before_login=config.frame_bytes_before_login,
+                frames_per_second=config.frames_per_second,
+                frames_in_burst=config.frames_in_burst,
+                requests_in_flight=config.requests_in_flight,
+            ),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where the socket is."""
+        if self.config.unix_socket is not None:
+            return f"unix:{self.config.unix_socket}"
+        scheme = "wss" if self.config.tls_certificate else "ws"
+        return f"{scheme}://{_reachable(self.config.host)}:{self.port}"
+
+    @property
+    def public_url(self) -> str:
+        """Where people reach the server's pages."""
+        return (self.config.public_url or self.url.replace("ws", "http", 1)).rstrip("/")
+
+    async def owner_link(self) -> str | None:
+        """A link that makes its opener the owner, good once and for a day; None when there is an owner."""
+        if await instance.has_owner(self.pool):
+            return None
+        secret = ticket()
+        await tickets.withdraw(self.pool, "claim")
+        await tickets.issue(self.pool, "claim", digest(secret), None, _CLAIM_HOURS * 3600)
+        return f"{self.public_url}/claim#{secret}"
+
+    def description(self, domain: str | None) -> Description:
+        """This server's protocol, made when it is first asked for."""
+        from server import document
+
+        if domain not in self._descriptions:
+            self._descriptions[domain] = document.description(self.router.ops.values(), domain)
+        return self._descriptions[domain]
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not listened on
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+

@@ -1,0 +1,192 @@
+"""Every setting: its default, its reason, and where its value came from.
+
+Rule: defaults < TOML file < environment < flags, and a name that is no setting is refused by name.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from server.external import Provider
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the message says which, and what would be right."""
+
+
+def about(text: str, **bounds: Any) -> Meta:
+    """A setting's reason, shown by `onesocket config` and `--help`."""
+    return Meta(description=text, **bounds)
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of a server."""
+
+    # Where it listens
+    host: Annotated[str, about("address to listen on; 0.0.0.0 for all networks")] = "127.0.0.1"
+    port: Annotated[int, about("TCP port; 0 takes a free one", ge=0, le=65535)] = 8765
+    unix_socket: Annotated[Path | None, about("listen on this Unix socket instead of a port")] = None
+    public_url: Annotated[str, about("how people reach the server, e.g. https://chat.example; for links in mails")] = ""
+    origins: Annotated[list[str], about("web origins allowed besides the server's own, e.g. https://app.example")] = []
+    workers: Annotated[int, about("server processes that share the port", ge=1, le=64)] = 1
+
+    # TLS and proxies
+    tls_certificate: Annotated[Path | None, about("PEM certificate chain; reloaded on SIGHUP")] = None
+    tls_key: Annotated[Path | None, about("PEM private key of the certificate")] = None
+    trusted_proxies: Annotated[
+        list[str], about("networks whose Forwarded headers or PROXY lines are believed, e.g. 10.0.0.0/8")
+    ] = []
+    proxy_protocol: Annotated[bool, about("expect a PROXY protocol line (v1 or v2) before each connection")] = False
+
+    # Storage
+    data: Annotated[Path | None, about("folder for everything the server keeps")] = None
+    database_url: Annotated[str, about("PostgreSQL 15 or newer; empty starts the embedded one")] = ""
+    redis_url: Annotated[str, about("Redis 7 or Valkey; empty starts the embedded one")] = ""
+    pool_size: Annotated[int, about("database connections of each worker", ge=2, le=200)] = 10
+    acquire_timeout: Annotated[float, about("seconds to wait for a free database connection", gt=0, le=30)] = 0.5
+    query_timeout: Annotated[float, about("seconds one query may take", gt=0, le=600)] = 10.0
+    disk_free_mib: Annotated[int, about("below this much free space /readyz says no", ge=0)] = 256
+
+    # Identity
+    secret: Annotated[str, about("signs tokens and seals secrets; empty keeps one in the data folder")] = ""
+    previous_secrets: Annotated[list[str], about("older secrets that are still accepted, for rotation")] = []
+    registration: Annotated[bool, about("may anybody make an account")] = True
+    access_minutes: Annotated[int, about("life of an access token", ge=1, le=1440)] = 15
+    refresh_days: Annotated[int, about("life of a refresh token that is not used", ge=1, le=365)] = 30
+    password_memory_kib: Annotated[int, about("argon2id memory per hash", ge=8, le=1048576)] = 19456
+    password_rounds: Annotated[int, about("argon2id passes per hash", ge=1, le=100)] = 2
+    password_threads: Annotated[int, about("passwords hashed at once by each worker", ge=1, le=16)] = 2
+    password_queue: Annotated[int, about("passwords that may wait before `overloaded`", ge=1, le=1000)] = 50
+    providers: Annotated[list[Provider], about("outside logins: one [[providers]] table each")] = []
+    external_redirects: Annotated[
+        list[str], about("redirect addresses that clients may use besides the server's own /external")
+    ] = []
+
+    # Mail
+    smtp_url: Annotated[
+        str, about("smtp://, smtps:// or smtp+starttls://user:password@host:port; empty prints mails in the log")
+    ] = ""
+    mail_from: Annotated[str, about("sender of the server's mails")] = "onesocket <noreply@localhost>"
+
+    # Limits: nothing is unbounded
+    frame_bytes: Annotated[int, about("largest frame of a logged-in socket", ge=1024, le=16777216)] = 65536
+    frame_bytes_before_login: Annotated[int, about("largest frame before login", ge=1024, le=65536)] = 4096
+    frames_per_second: Annotated[int, about("frames a socket may send, sustained", ge=1)] = 50
+    frames_in_burst: Annotated[int, about("frames a socket may send at once", ge=1)] = 100
+    requests_in_flight: Annotated[int, about("requests of one socket worked on at once", ge=1, le=10000)] = 32
+    request_timeout: Annotated[float, about("seconds one request may take", gt=0, le=600)] = 30.0
+    write_buffer_bytes: Annotated[int, about("unread bytes after which a slow socket is closed", ge=65536)] = 1048576
+    write_timeout: Annotated[float, about("seconds a full socket may read nothing", gt=0, le=600)] = 10.0
+    connections: Annotated[int, about("sockets of each worker", ge=1)] = 100000
+    connections_per_address: Annotated[int, about("sockets of one address (IPv6: /64) per worker", ge=1)] = 1000
+    pending_per_address: Annotated[int, about("sockets of one address that are not logged in", ge=1)] = 50
+    handshake_timeout: Annotated[float, about("seconds for the WebSocket handshake", gt=0, le=60)] = 5.0
+    login_timeout: Annotated[float, about("seconds until a socket must have opened a session", gt=0, le=600)] = 10.0
+    heartbeat: Annotated[int, about("seconds of silence before a ping; two of them close the socket", ge=1, le=600)] = 30
+    drain: Annotated[float, about("seconds to finish what is in flight at SIGTERM", ge=0, le=600)] = 10.0
+    throttle: Annotated[float, about("scales every attempt limit; raise it for load tests only", gt=0)] = 1.0
+    compression: Annotated[bool, about("permessage-deflate; costs about 45 KiB and some CPU per socket")] = False
+
+    # Watching it
+    log_format: Annotated[str, about("auto, human or json; auto is human on a terminal", pattern="^(auto|human|json)$")] = "auto"
+    log_level: Annotated[
+        str, about("debug, info, warning or error", pattern="^(debug|info|warning|error)$")
+    ] = "info"
+    metrics_token: Annotated[str, about("bearer token for /metrics; empty answers this machine only")] = ""
+
+    @property
+    def folder(self) -> Path:
+        """The data folder, where none is given the usual one."""
+        from storage.embedded import default_data
+
+        return self.data or default_data()
+
+
+FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
+SECRETS = {"secret", "previous_secrets", "database_url", "redis_url", "smtp_url", "metrics_token", "providers"}
+COMMON_ENVIRONMENT = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}
+NOT_SETTINGS = {"ONESOCKET_CONFIG", "ONESOCKET_WORKER"}
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Config:
+    """The settings in force, or a `ConfigError` that says what to mend."""
+    path = file or (Path(environment["ONESOCKET_CONFIG"]) if "ONESOCKET_CONFIG" in environment else None)
+    values = _from_file(path) | _from_environment(environment) | dict(flags or {})
+    try:
+        return msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, where = str(error).partition(" - at `$.")
+        raise ConfigError(f"{where.rstrip('`') or 'settings'}: {message}") from None
+
+
+def describe(name: str) -> str:
+    """What a setting is for."""
+    hint = get_type_hints(Config, include_extras=True)[name]
+    return next(meta.description or "" for meta in hint.__metadata__ if isinstance(meta, Meta))
+
+
+def show(config: Config) -> dict[str, Any]:
+    """All settings as they may be printed: secrets are hidden."""
+    values: dict[str, Any] = msgspec.to_builtins(config)
+    return {name: ("***" if name in SECRETS and value else value) for name, value in values.items()}
+
+
+def _known(name: str, shown: str, where: str) -> str:
+    if name in FIELDS:
+        return name
+    close = difflib.get_close_matches(name, FIELDS, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise ConfigError(f"{shown} in {where} is no setting{hint}")
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    return {_known(name, name, str(path)): value for name, value in values.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, setting in COMMON_ENVIRONMENT.items():
+        if environment.get(name):
+            values[setting] = environment[name]
+    for name, value in environment.items():
+        if name.startswith("ONESOCKET_") and name not in NOT_SETTINGS:
+            setting, text = _environment_value(name, value)
+            values[setting] = _parsed(setting, text)
+    return values
+
+
+def _environment_value(name: str, value: str) -> tuple[str, str]:
+    short = name.removeprefix("ONESOCKET_").lower()
+    if short.endswith("_file") and short.removesuffix("_file") in FIELDS:
+        try:
+            return short.removesuffix("_file"), Path(value).read_text("utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot read {value}: {error.strerror}") from None
+    return _known(short, name, "the environment"), value
+
+
+def _parsed(setting: str, text: str) -> Any:
+    default = FIELDS[setting].default if FIELDS[setting].default is not msgspec.NODEFAULT else []
+    if setting == "providers":
+        return msgspec.json.decode(text)
+    if isinstance(default, list):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text

@@ -1,0 +1,98 @@
+"""What a handler is given: who asks, over which socket, and the server's parts.
+
+Rule: a context belongs to one socket and lives as long; it holds no copy of anything that the database knows better.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from msgspec import Struct
+
+from protocol.error import Unauthenticated
+from storage.audit import Origin
+
+if TYPE_CHECKING:
+    from protocol.error import Refusal
+    from server.app import Server
+    from server.wire import Socket
+    from storage.pool import Pool
+
+
+class Session(Struct, frozen=True):
+    """Whom a logged-in socket speaks for: an account, on a device or with an API key."""
+
+    account: UUID
+    device: UUID | None = None
+    key: UUID | None = None
+    scopes: frozenset[str] = frozenset("*")
+
+    def allows(self, op: str) -> bool:
+        """Whether the scopes contain this op, its domain, or everything."""
+        return "*" in self.scopes or op in self.scopes or op.partition(".")[0] in self.scopes
+
+
+class Context:
+    """One socket's conversation."""
+
+    __slots__ = ("alone", "app", "backlog", "in_flight", "session", "socket")
+
+    def __init__(self, app: Server, socket: Socket) -> None:
+        self.app, self.socket = app, socket
+        self.session: Session | None = None
+        self.in_flight: set[int] | None = None
+        self.backlog: list[bytes] | None = None
+        self.alone = False
+
+    @property
+    def db(self) -> Pool:
+        """The database."""
+        return self.app.pool
+
+    @property
+    def user(self) -> UUID:
+        """The account that asks."""
+        if self.session is None:
+            raise Unauthenticated
+        return self.session.account
+
+    @property
+    def device(self) -> UUID | None:
+        """The device that asks, None for an API key."""
+        return self.session.device if self.session else None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the request came from, for the audit log."""
+        return Origin(self.socket.address, self.device)
+
+    @property
+    def address(self) -> str:
+        """The network address of the client."""
+        return self.socket.address
+
+    def text(self, data: bytes) -> None:
+        """A text message came in."""
+        self.app.router.receive(self, data)
+
+    def binary(self, data: bytes) -> None:
+        """A binary message came in: only file chunks are binary, and none was asked for."""
+        self.socket.close(1003, "no binary frame is expected here")
+
+    def flooded(self, data: bytes, retry_after: float) -> None:
+        """A frame came that was one too many."""
+        self.app.router.refuse_flood(self, data, retry_after)
+
+    def closed(self) -> None:
+        """The socket is gone."""
+        self.app.hub.leave(self)
+
+    def leave(self) -> None:
+        """Speak for nobody any more; the socket stays open for another login."""
+        self.app.hub.leave(self)
+        self.app.gateway.logged_out(self.socket)
+
+    def end(self, refusal: Refusal) -> None:
+        """Close the socket for a reason."""
+        self.socket.close(refusal.close or 4500, str(refusal))

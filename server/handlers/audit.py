@@ -1,0 +1,13 @@
+"""audit: the security events of one's own account."""
+
+from protocol.audit import AuditList, AuditPage
+from server.access import IN_PERSON
+from server.context import Context
+from server.router import op
+from storage import audit
+
+
+@op(access=IN_PERSON)
+async def list_(ctx: Context, frame: AuditList) -> AuditPage:
+    """Newest first."""
+    return await audit.page(ctx.db, ctx.user, frame.before, frame.limit)

@@ -1,0 +1,266 @@
+"""From a frame to its handler and back: the table of ops, and what happens to one request.
+
+Rule 1: an op that could not be addressed, authorized or answered does not start: see `Op.check`.
+Rule 2: every request gets exactly one reply, whatever its handler does.
+Rule 3: a plain `def` handler answers at once, without a task; what awaits is `async def`.
+Rule 4: an op that changes who the socket speaks for runs alone; frames behind it wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import msgspec
+
+from protocol.codec import Codec
+from protocol.error import (
+    Conflict,
+    Flooded,
+    Internal,
+    Overloaded,
+    RateLimited,
+    Refusal,
+    Unreadable,
+)
+from protocol.frame import Nothing, Request
+from server.access import PUBLIC_OPS, Rule
+from server.limit import Rate
+from server.metric import OpMetric
+
+if TYPE_CHECKING:
+    from server.context import Context
+
+log = logging.getLogger("onesocket.op")
+
+
+class StartError(Exception):
+    """The server is put together wrongly; the message says where and how to mend it."""
+
+
+class Op:
+    """One op: its frame, handler, rule and limit, read from the handler's annotations."""
+
+    def __init__(self, handler: Callable[..., Any], access: Rule, limit: str, alone: bool) -> None:
+        hints = get_type_hints(handler, include_extras=True)
+        parameters = list(inspect.signature(handler).parameters)
+        self.handler, self.access, self.alone = handler, access, alone
+        self.file = Path(inspect.getsourcefile(handler) or "?")
+        self.line = handler.__code__.co_firstlineno
+        self.frame: type[Request[Any]] = hints.get(parameters[1], object) if len(parameters) > 1 else object  # type: ignore[assignment]
+        self.reply: Any = hints.get("return", Nothing)
+        self.arguments = parameters[2:]
+        self.name = str(getattr(self.frame, "__struct_config__", None) and self.frame.__struct_config__.tag)
+        self.limit = Rate.parse(limit) if limit else None
+        self.awaits = inspect.iscoroutinefunction(handler)
+        self.inline = not self.awaits and not access.binds
+        self.metric = OpMetric(self.name)
+
+    def check(self, public: frozenset[str]) -> None:
+        """Refuse what could not be addressed or authorized."""
+        where = f"{self.file}:{self.line} {self.handler.__name__}"
+        if not (isinstance(self.frame, type) and issubclass(self.frame, Request)):
+            raise StartError(f"{where}: the second parameter's annotation must be the op's Request")
+        expected = f"{self.file.stem}.{self.handler.__name__.rstrip('_')}"
+        if self.name != expected:
+            raise StartError(f"{where}: handles {self.name!r}, but its place makes it {expected!r}")
+        if _promised_reply(self.frame) != (self.reply if self.reply is not type(None) else Nothing):
+            raise StartError(f"{where}: returns {self.reply}, but its frame promises {_promised_reply(self.frame)}")
+        if self.access.public and self.name not in public:
+            raise StartError(f"{where}: {self.name} has no access rule and is not on the list of public ops")
+        self._check_binds(where)
+
+    def _check_binds(self, where: str) -> None:
+        wanted = dict(id_fields(self.frame))
+        bound = {bind.field: bind.kind for bind in self.access.binds}
+        for field, kind in wanted.items():
+            if bound.get(field) != kind:
+                raise StartError(f"{where}: no rule binds the id `{field}` of {self.name} to a {kind}")
+        for field in bound.keys() - wanted.keys():
+            raise StartError(f"{where}: a rule binds `{field}`, which is no id field of {self.name}")
+        if self.arguments != [bind.field for bind in self.access.binds]:
+            raise StartError(f"{where}: takes {self.arguments}, but its rule resolves {list(bound)}")
+
+
+def op(*, access: Rule, limit: str = "", alone: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Declare a handler: who may call it, and how often one account (or address) may: `20/10s`."""
+
+    def declare(handler: Callable[..., Any]) -> Callable[..., Any]:
+        handler.__op__ = Op(handler, access, limit, alone)  # type: ignore[attr-defined]
+        return handler
+
+    return declare
+
+
+def _promised_reply(frame: type[Request[Any]]) -> Any:
+    for base in getattr(frame, "__orig_bases__", ()):
+        if get_origin(base) is Request:
+            return get_args(base)[0]
+    return None
+
+
+def id_fields(frame: type[msgspec.Struct]) -> Iterable[tuple[str, str]]:
+    """The fields of a request that name something existing, with the kind of thing."""
+    for field in msgspec.structs.fields(frame):
+        kinds = set(_kinds(field.type))
+        if None in kinds:
+            continue
+        if len(kinds) > 1:
+            raise StartError(f"{frame.__name__}.{field.name} may name several kinds of things")
+        yield from ((field.name, str(kind)) for kind in kinds)
+
+
+def _kinds(hint: Any) -> Iterable[str | None]:
+    """What a type hint says its ids are of; an id that does not say is an error found here."""
+    extra = [meta.extra for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    marked = [e["of"] for e in extra if e and "of" in e]
+    if marked:
+        yield marked[0]
+    elif hint is UUID:
+        raise StartError("a UUID in a request must say of what it is the id: use protocol.frame.of()")
+    elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        for field in msgspec.structs.fields(hint):
+            yield from _kinds(field.type)
+    else:
+        for argument in get_args(hint):
+            yield from _kinds(argument)
+
+
+class Router:
+    """All ops of one server."""
+
+    def __init__(self, handlers: Sequence[Callable[..., Any]], public: Iterable[str] = ()) -> None:
+        allowed = PUBLIC_OPS | frozenset(public)
+        self.ops: dict[str, Op] = {}
+        for handler in handlers:
+            declared: Op | None = getattr(handler, "__op__", None)
+            if declared is None:
+                raise StartError(f"{handler!r} is no handler: decorate it with @op(access=…)")
+            one = Op(declared.handler, declared.access, "", declared.alone)
+            one.limit = declared.limit
+            one.check(allowed)
+            if one.name in self.ops:
+                raise StartError(f"{one.name} has two handlers: {self.ops[one.name].file} and {one.file}")
+            self.ops[one.name] = one
+        self._by_frame = {one.frame: one for one in self.ops.values()}
+        self.codec = Codec(self._by_frame)
+        self._decode = self.codec.decode_strictly
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.unreadable = OpMetric("unreadable")
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being worked on."""
+        return len(self._tasks)
+
+    def receive(self, ctx: Context, data: bytes) -> None:
+        """One text message from a socket."""
+        if ctx.alone or ctx.backlog is not None or (ctx.in_flight and len(ctx.in_flight) >= ctx.app.config.requests_in_flight):
+            self._wait(ctx, data)
+            return
+        try:
+            frame = self._decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeError, ValueError, OverflowError) as error:
+            self._refuse_data(ctx, data, self.codec.explain(data, error))
+            return
+        one = self._by_frame[type(frame)]
+        started = perf_counter()
+        try:
+            for gate in one.access.gates:
+                gate(ctx, one)
+            if one.limit is not None:
+                ctx.app.limiter.take(one.limit, one.name, ctx)
+            if not one.inline:
+                self._start(ctx, one, frame, started)
+                return
+            ctx.socket.send(self.codec.reply(frame.id, one.handler(ctx, frame)))
+            one.metric.done(perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - rule 2
+            self._refuse(ctx, one, frame.id, error, started)
+
+    def _start(self, ctx: Context, one: Op, frame: Any, started: float) -> None:
+        if ctx.in_flight is None:
+            ctx.in_flight = set()
+        if frame.id in ctx.in_flight:
+            raise Conflict("a request with this id is still being worked on", field="id")
+        ctx.in_flight.add(frame.id)
+        ctx.alone = one.alone
+        task = asyncio.get_running_loop().create_task(self._run(ctx, one, frame, started))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, ctx: Context, one: Op, frame: Any, started: float) -> None:
+        try:
+            async with asyncio.timeout(ctx.app.config.request_timeout):
+                resolved = [await bind.resolve(ctx, frame) for bind in one.access.binds]
+                reply = one.handler(ctx, frame, *resolved)
+                if one.awaits:
+                    reply = await reply
+            ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
+            one.metric.done(perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - rule 2
+            self._refuse(ctx, one, frame.id, error, started)
+        finally:
+            self._finished(ctx, frame.id)
+
+    def _finished(self, ctx: Context, request_id: int) -> None:
+        if ctx.in_flight is not None:
+            ctx.in_flight.discard(request_id)
+        ctx.alone = False
+        backlog, ctx.backlog = ctx.backlog, None
+        if backlog is not None:
+            for data in backlog:
+                self.receive(ctx, data)
+            ctx.socket.resume_reading()
+
+    def _wait(self, ctx: Context, data: bytes) -> None:
+        """Frames that were already read when reading was paused."""
+        if ctx.backlog is None:
+            ctx.backlog = []
+            ctx.socket.pause_reading()
+        ctx.backlog.append(data)
+
+    def _refuse(self, ctx: Context, one: Op, request_id: int, error: Exception, started: float) -> None:
+        refusal = self._as_refusal(ctx, one, request_id, error)
+        one.metric.refused(refusal.code, perf_counter() - started)
+        ctx.socket.send(self.codec.error(request_id, refusal.failure()))
+
+    def _as_refusal(self, ctx: Context, one: Op, request_id: int, error: Exception) -> Refusal:
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, TimeoutError):
+            log.warning("%s took longer than %s s", one.name, ctx.app.config.request_timeout)
+            return Overloaded(retry_after=5)
+        where = {"op": one.name, "socket": ctx.socket.number, "request": request_id}
+        log.error("%s failed", one.name, exc_info=error, extra=where)
+        return Internal()
+
+    def _refuse_data(self, ctx: Context, data: bytes, refusal: Refusal) -> None:
+        self.unreadable.refused(refusal.code, 0.0)
+        ctx.socket.count_refused()
+        if isinstance(refusal, Unreadable):
+            ctx.end(refusal)
+        else:
+            ctx.socket.send(self.codec.error(self.codec.request_id(data), refusal.failure()))
+
+    def refuse_flood(self, ctx: Context, data: bytes, retry_after: float) -> None:
+        """Answer a frame that came too fast, without looking at more than its id."""
+        refusal = RateLimited(retry_after=round(retry_after, 2))
+        self.unreadable.refused(refusal.code, 0.0)
+        if ctx.socket.count_refused() > ctx.app.config.frames_in_burst:
+            ctx.end(Flooded())
+        else:
+            ctx.socket.send(self.codec.error(self.codec.request_id(data), refusal.failure()))
+
+    async def drained(self) -> None:
+        """Wait until no request is in flight."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+

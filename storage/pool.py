@@ -1,0 +1,198 @@
+"""PostgreSQL: connections, transactions, and what their failures mean to a client.
+
+Rule 1: nothing waits for a connection without a limit.
+Rule 2: a database that is away is `Unavailable`, never a traceback: the caller may come back.
+Rule 3: a commit is durable before it is acknowledged: `synchronous_commit` is checked at start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+import asyncpg
+
+from protocol.error import Overloaded, Unavailable
+
+Row = asyncpg.Record
+UniqueViolation = asyncpg.UniqueViolationError
+
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+)
+
+
+class Database(Protocol):
+    """What queries need: the pool, or one connection within a transaction."""
+
+    async def fetch(self, query: str, *values: Any) -> list[Row]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, *values: Any) -> Row | None:
+        """The first row."""
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        """The first column of the first row."""
+
+    async def execute(self, query: str, *values: Any) -> str:
+        """The command tag."""
+
+
+class StorageError(Exception):
+    """The database is not as the server needs it; the message says what to do."""
+
+
+class Transaction:
+    """One connection inside a transaction; counts its queries into the pool."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool, connection: Any) -> None:
+        self._pool, self._connection = pool, connection
+
+    async def fetch(self, query: str, *values: Any) -> list[Row]:
+        """All rows."""
+        self._pool.queries += 1
+        return list(await self._connection.fetch(query, *values))
+
+    async def fetchrow(self, query: str, *values: Any) -> Row | None:
+        """The first row."""
+        self._pool.queries += 1
+        row: Row | None = await self._connection.fetchrow(query, *values)
+        return row
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        """The first column of the first row."""
+        self._pool.queries += 1
+        return await self._connection.fetchval(query, *values)
+
+    async def execute(self, query: str, *values: Any) -> str:
+        """The command tag."""
+        self._pool.queries += 1
+        return str(await self._connection.execute(query, *values))
+
+
+class Pool:
+    """All connections of one process."""
+
+    def __init__(self, url: str, *, size: int, acquire_timeout: float, query_timeout: float) -> None:
+        self._url, self._size = url, size
+        self._acquire_timeout, self._query_timeout = acquire_timeout, query_timeout
+        self._pool: asyncpg.Pool[Row] | None = None
+        self.queries, self.waiting, self.waited = 0, 0, 0.0
+
+    async def start(self) -> None:
+        """Connect, or say why that is impossible."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._size,
+                timeout=10,
+                command_timeout=self._query_timeout,
+                max_inactive_connection_lifetime=300,
+                server_settings={"application_name": "onesocket", "timezone": "UTC"},
+            )
+        except (OSError, asyncpg.PostgresError, ValueError) as error:
+            raise StorageError(f"cannot connect to PostgreSQL: {error}; check DATABASE_URL") from error
+        await self._check()
+
+    async def _check(self) -> None:
+        version = int(await self.fetchval("SELECT current_setting('server_version_num')"))
+        if version < 150000:
+            raise StorageError(f"PostgreSQL {version // 10000} is too old: 15 or newer is needed")
+        if await self.fetchval("SELECT current_setting('synchronous_commit')") == "off":
+            raise StorageError("synchronous_commit is off: acknowledged writes could be lost; turn it on")
+
+    async def stop(self) -> None:
+        """Close all connections, whatever state the server is in."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            await asyncio.wait_for(pool.close(), 5)
+        except (TimeoutError, *_AWAY):
+            pool.terminate()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Connections, and how many of them are idle."""
+        return (self._pool.get_size(), self._pool.get_idle_size()) if self._pool else (0, 0)
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        pool = self._pool
+        if pool is None:
+            raise Unavailable("the database is not connected", retry_after=1)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.waiting += 1
+        try:
+            connection = await pool.acquire(timeout=self._acquire_timeout)
+        except TimeoutError:
+            raise Overloaded("the database is busy", retry_after=1) from None
+        finally:
+            self.waiting -= 1
+            self.waited += loop.time() - started
+        try:
+            yield connection
+        finally:
+            await pool.release(connection, timeout=5)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """All of it or nothing; committed when the block ends."""
+        with _away():
+            async with self._acquire() as connection, connection.transaction():
+                yield Transaction(self, connection)
+
+    async def fetch(self, query: str, *values: Any) -> list[Row]:
+        """All rows of one query of its own."""
+        self.queries += 1
+        with _away():
+            async with self._acquire() as connection:
+                return list(await connection.fetch(query, *values))
+
+    async def fetchrow(self, query: str, *values: Any) -> Row | None:
+        """The first row of one query of its own."""
+        self.queries += 1
+        with _away():
+            async with self._acquire() as connection:
+                row: Row | None = await connection.fetchrow(query, *values)
+                return row
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        """The first column of the first row of one query of its own."""
+        self.queries += 1
+        with _away():
+            async with self._acquire() as connection:
+                return await connection.fetchval(query, *values)
+
+    async def execute(self, query: str, *values: Any) -> str:
+        """Run one statement of its own."""
+        self.queries += 1
+        with _away():
+            async with self._acquire() as connection:
+                return str(await connection.execute(query, *values))
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """Turn the failures of a missing or stuck server into what a client can act on."""
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable("the database is away for a moment", retry_after=1) from error
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+        raise Overloaded("two changes met; try again", retry_after=0.2) from error
+    except asyncpg.DiskFullError as error:
+        raise Unavailable("the database has no room left", retry_after=30) from error
+    except asyncpg.TooManyConnectionsError as error:
+        raise Overloaded("the database has no connection left", retry_after=2) from error

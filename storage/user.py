@@ -1,0 +1,113 @@
+"""user: accounts as others may see them. Who blocks or is blocked is invisible, as if there were nobody."""
+
+from uuid import UUID
+
+from protocol.user import User, Users
+from storage.pool import Database, Pool, Row
+
+# Columns that others may see, and nothing else.
+_PUBLIC = "a.id, a.username, a.display_name, a.bio, a.avatar, a.city, a.interests, a.created_at"
+_VISIBLE = """
+    a.deleted_at IS NULL AND NOT EXISTS
+    (SELECT FROM block b WHERE (b.account = a.id AND b.blocked = $1) OR (b.account = $1 AND b.blocked = a.id))
+"""
+
+
+def _user(row: Row) -> User:
+    return User(
+        id=row["id"],
+        username=row["username"],
+        display_name=row["display_name"],
+        bio=row["bio"],
+        avatar=row["avatar"],
+        city=row["city"],
+        interests=row["interests"],
+        created_at=row["created_at"],
+    )
+
+
+async def visible(db: Pool, viewer: UUID, user: UUID) -> User | None:
+    """A user whom the viewer may see."""
+    row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)  # noqa: S608
+    return _user(row) if row else None
+
+
+async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
+    """A user whom the viewer may block: visible, or blocked already, and not the viewer."""
+    row = await db.fetchrow(
+        f"""
+        SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND a.id <> $1 AND a.deleted_at IS NULL
+           AND NOT EXISTS (SELECT FROM block b WHERE b.account = a.id AND b.blocked = $1)
+        """,  # noqa: S608
+        viewer,
+        user,
+    )
+    return _user(row) if row else None
+
+
+async def blocked_by(db: Pool, viewer: UUID, user: UUID) -> User | None:
+    """A user whom the viewer has blocked."""
+    row = await db.fetchrow(
+        f"SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",  # noqa: S608
+        viewer,
+        user,
+    )
+    return _user(row) if row else None
+
+
+async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Users:
+    """Everybody by name, strictly after `after`."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_PUBLIC} FROM account a WHERE lower(a.username) ~>~ $2 AND {_VISIBLE}
+         ORDER BY lower(a.username) USING ~<~ LIMIT $3
+        """,  # noqa: S608
+        viewer,
+        (after or "").lower(),
+        limit + 1,
+    )
+    return _page(rows, limit, "username")
+
+
+async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
+    """Names that begin with the text first, then those that contain it."""
+    literal = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = await db.fetch(
+        f"""
+        SELECT {_PUBLIC} FROM account a
+         WHERE (lower(a.username) LIKE '%' || $2 || '%' OR lower(a.display_name) LIKE '%' || $2 || '%') AND {_VISIBLE}
+         ORDER BY lower(a.username) NOT LIKE $2 || '%', length(a.username), lower(a.username) LIMIT $3
+        """,  # noqa: S608
+        viewer,
+        literal,
+        limit,
+    )
+    return Users(users=[_user(row) for row in rows], next=None)
+
+
+async def block(db: Database, account: UUID, user: UUID) -> None:
+    """Block a user; again is no error."""
+    await db.execute("INSERT INTO block (account, blocked) VALUES ($1, $2) ON CONFLICT DO NOTHING", account, user)
+
+
+async def unblock(db: Database, account: UUID, user: UUID) -> None:
+    """Take a block back."""
+    await db.execute("DELETE FROM block WHERE account = $1 AND blocked = $2", account, user)
+
+
+async def blocked(db: Database, account: UUID, after: str | None, limit: int) -> Users:
+    """Whom the account has blocked, by name, strictly after `after`."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked
+         WHERE k.account = $1 AND lower(a.username) ~>~ $2 ORDER BY lower(a.username) USING ~<~ LIMIT $3
+        """,  # noqa: S608
+        account,
+        (after or "").lower(),
+        limit + 1,
+    )
+    return _page(rows, limit, "username")
+
+
+def _page(rows: list[Row], limit: int, key: str) -> Users:
+    return Users(users=[_user(row) for row in rows[:limit]], next=rows[limit - 1][key] if len(rows) > limit else None)

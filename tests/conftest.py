@@ -1,0 +1,149 @@
+"""A real PostgreSQL and a real Redis for the whole run, a fresh database and a real server for each test."""
+
+import asyncio
+import shutil
+import tempfile
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import uvloop
+
+from protocol.account import AccountRegister, Tokens
+from protocol.client import Client
+from server import Config, Server
+from storage.embedded import Embedded
+from storage.ids import new_id
+from storage.migrate import migrate
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="uvloop|asyncio")
+
+# Cheap passwords and no attempt limits, so that tests are about what they say; limits have tests of their own.
+QUICK: dict[str, Any] = {"port": 0, "password_memory_kib": 8, "password_rounds": 1, "throttle": 1000.0, "drain": 1.0}
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    return uvloop.EventLoopPolicy()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's own user can reach, too (pytest's tmp_path is private)."""
+    path = Path(tempfile.mkdtemp(prefix="onesocket-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+class Storage:
+    """The servers of this run."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self.embedded = embedded
+        self.redis_url = embedded.redis_url
+        self.template = embedded.database_url
+
+    def url(self, database: str) -> str:
+        return self.template.replace("/onesocket", f"/{database}", 1)
+
+
+@pytest.fixture(scope="session")
+def storage() -> Iterator[Storage]:
+    path = Path(tempfile.mkdtemp(prefix="onesocket-run-"))
+    path.chmod(0o755)
+    loop = asyncio.new_event_loop()
+    embedded = Embedded(path)
+    loop.run_until_complete(embedded.start())
+    loop.run_until_complete(migrate(embedded.database_url))
+    yield Storage(embedded)
+    loop.run_until_complete(embedded.stop())
+    loop.close()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+async def database(storage: Storage) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database."""
+    name = f"test_{new_id().hex}"
+    admin = await asyncpg.connect(storage.url("postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE onesocket STRATEGY file_copy")
+    yield storage.url(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def redis_url(storage: Storage) -> str:
+    """The URL of an empty Redis."""
+    import redis.asyncio
+
+    client = redis.asyncio.from_url(storage.redis_url)
+    await client.flushall()
+    await client.aclose()
+    return storage.redis_url
+
+
+Starter = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture
+async def start(database: str, redis_url: str, folder: Path) -> AsyncIterator[Starter]:
+    """Starts servers on this test's database: `await start(frame_bytes=1024, ops=[…])`."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(ops: Any = (), public: Any = (), **settings: Any) -> Server:
+            values = {**QUICK, "data": folder, "database_url": database, "redis_url": redis_url, **settings}
+            return await stack.enter_async_context(Server(Config(**values), ops=ops, public=public))
+
+        yield begin
+
+
+@pytest.fixture
+async def server(start: Starter) -> Server:
+    """A server with the settings of most tests."""
+    return await start()
+
+
+class Person(Client):
+    """A client that has registered and opened a session."""
+
+    name: str
+    password = "correct horse battery"
+    tokens_given: Tokens
+
+
+@pytest.fixture
+async def connect(server: Server) -> AsyncIterator[Callable[..., Awaitable[Person]]]:
+    """Opens sockets: `await connect()` is a stranger, `await connect("ann")` has an account and a session."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(name: str | None = None, to: Server | None = None, **fields: Any) -> Person:
+            person = await stack.enter_async_context(Person((to or server).url, reconnect=False))
+            if name is not None:
+                person.name = name
+                frame = AccountRegister(username=name, password=Person.password, **fields)
+                person.tokens_given = await person.call(frame)
+                await person.open(person.tokens_given)
+            return person
+
+        yield begin
+
+
+@pytest.fixture
+async def stranger(connect: Callable[..., Awaitable[Person]]) -> Person:
+    return await connect()
+
+
+@pytest.fixture
+async def ann(connect: Callable[..., Awaitable[Person]]) -> Person:
+    return await connect("ann")
+
+
+@pytest.fixture
+async def bob(connect: Callable[..., Awaitable[Person]]) -> Person:
+    return await connect("bob")
