@@ -2,7 +2,10 @@
 
 import argparse
 import importlib
+import signal
 import sys
+
+from protocol.error import Refusal
 
 # One file a scenario; imported only when it is run.
 SCENARIOS = {
@@ -23,7 +26,12 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     scenario.add_options(parser)
-    return int(scenario.run(parser.parse_args(arguments[1:])))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that servers are stopped
+    try:
+        return int(scenario.run(parser.parse_args(arguments[1:])))
+    except (OSError, Refusal) as error:
+        sys.stderr.write(f"python -m bench {name}: {error}\n")
+        return 3
 
 
 def _explain(arguments: list[str]) -> int:

@@ -1,8 +1,8 @@
 """Memory and CPU of logged-in sockets that do nothing.
 
-Opens and closes 200 sockets first, so that what the server allocates once is not counted; then opens all,
-waits until its memory stands still, and watches it idle. The memory is that of the process that serves,
-without PostgreSQL and Redis.
+Opens 200 sockets first, so that what the server allocates once is not counted, and keeps them, so that none
+of their memory is used again; then opens all the others, waits until the server's memory stands still, and
+watches it idle. The memory is that of the process that serves, without PostgreSQL and Redis.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; the exit code."""
-    if process.allow_many_files() < options.sockets + 100:
+    if process.allow_many_files() < options.sockets + _WARM_UP + 100:
         raise SystemExit(f"{options.sockets} sockets need a higher limit of open files (ulimit -n)")
     with target(options) as server:
         result = runner.run(measure(server, options))
@@ -39,12 +39,12 @@ def run(options: argparse.Namespace) -> int:
 async def measure(server: Target, options: argparse.Namespace) -> report.Result:
     """Open the sockets and look at the server before, after and while they idle."""
     tokens = await register(server.url, options.accounts or max(1, options.sockets // 10))
-    await close_sockets(await open_sockets(server.url, itertools.islice(itertools.cycle(tokens), _WARM_UP)))
+    turns = itertools.cycle(tokens)
+    first = await open_sockets(server.url, itertools.islice(turns, _WARM_UP))
     before = await settled_rss_kib(server.pid)
 
     started = time.perf_counter()
-    many = itertools.islice(itertools.cycle(tokens), options.sockets)
-    sockets = await open_sockets(server.url, many)
+    sockets = await open_sockets(server.url, itertools.islice(turns, options.sockets))
     seconds = time.perf_counter() - started
     after = await settled_rss_kib(server.pid)
 
@@ -54,7 +54,7 @@ async def measure(server: Target, options: argparse.Namespace) -> report.Result:
     lost = sum(socket.transport.is_closing() for socket in sockets)
     if lost:
         raise SystemExit(f"{lost} of {len(sockets)} sockets were closed while they idled")
-    await close_sockets(sockets)
+    await close_sockets(first + sockets)
     return {
         "scenario": "idle",
         "sockets": len(sockets),

@@ -92,9 +92,7 @@ async def measure(server: Target, bare: Target, options: argparse.Namespace) -> 
     tokens = await register(server.url, options.sockets)
     ours = Load(server.pid, await open_sockets(server.url, tokens), options.depth)
     least = Load(bare.pid, await open_sockets(bare.url, tokens), options.depth)
-    turns = [
-        (await ours.turn(options.seconds), await least.turn(options.seconds)) for _ in range(options.rounds)
-    ]
+    turns = [(await ours.turn(options.seconds), await least.turn(options.seconds)) for _ in range(options.rounds)]
     server_us = median(mine[0] for mine, _ in turns)
     bare_us = median(other[0] for _, other in turns)
     return {

@@ -11,7 +11,9 @@ Result = dict[str, Any]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every scenario has."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
-    parser.add_argument("--url", help="measure the server at this ws:// address instead of starting one")
+    parser.add_argument(
+        "--url", help="measure the server at this ws:// address, whose limits allow the load, instead of starting one"
+    )
     parser.add_argument("--pid", type=int, help="the process that serves --url, on this machine")
 
 

@@ -14,7 +14,7 @@ from protocol.codec import encode
 from protocol.frame import Request
 from protocol.session import SessionOpen
 
-_AT_ONCE = 64
+_AT_ONCE = 32
 
 
 def masked(body: bytes, opcode: int = 1) -> bytes:
@@ -53,8 +53,7 @@ class RawSocket(asyncio.Protocol):
         host, port = transport.get_extra_info("peername")[:2]
         self.transport.write(
             b"GET / HTTP/1.1\r\nHost: %b:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-            % (host.encode(), port)
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n" % (host.encode(), port)
         )
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -108,11 +107,11 @@ class RawSocket(asyncio.Protocol):
         elif self.heard is not None:
             self.heard(self, body)
         elif self._logged_in is not None and body.startswith(b'{"re":0,'):
-            if body.startswith(b'{"re":0,"ok"'):
+            if not body.startswith(b'{"re":0,"ok"'):
+                self._fail(body.decode())
+            elif not self._logged_in.done():
                 self._logged_in.set_result(self)
                 self._logged_in = None
-            else:
-                self._fail(body.decode())
 
     def _fail(self, reason: str) -> None:
         if self._logged_in is not None and not self._logged_in.done():

@@ -33,13 +33,22 @@ Username = Annotated[
     Meta(
         min_length=2,
         max_length=32,
-        pattern=r"^[^\x00-\x20@]+$",
+        pattern=r"^[^\x00-\x20@]+$(?!\n)",
         description="Letters and digits of any script, and `_ . -`; nobody else has one that looks like it.",
     ),
 ]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$")]
+Email = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$(?!\n)")]
 NewPassword = Annotated[str, Meta(min_length=10, max_length=256, pattern=r"^[^\x00]*$")]
-Locale = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$", max_length=35)]
+Locale = Annotated[
+    str,
+    Meta(
+        max_length=35,
+        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$(?!\n)",
+        description="A language tag: `en`, `pt-BR`.",
+    ),
+]
+DeviceName = Annotated[Label, Meta(description="What the list of devices calls this one.")]
+MailTicket = Annotated[Secret, Meta(description="From the link in the mail.")]
 Theme = Literal["system", "light", "dark", "contrast"]
 Interests = Annotated[list[Label], Meta(max_length=30)]
 Role = Literal["owner", "admin", "member"]
@@ -103,36 +112,44 @@ class SecondStep(Body, frozen=True, tag_field="kind", tag="second_step"):
     expires_in: int
 
 
-class AccountRegister(Request[Tokens], tag="account.register"):
+class AccountRegister(Request[Tokens], tag="account.register", frozen=True):
     """Make an account and log this device in. With an address, a mail to confirm it is sent."""
 
     username: Username
     password: NewPassword
-    email: Email | None = None
+    email: Annotated[Email, Meta(description="Once confirmed, you can log in with it, and replace a forgotten password.")] | None = None
     display_name: Line = ""
     locale: Locale = "en"
-    device: Label = "unnamed"
+    device: DeviceName = "unnamed"
 
 
-class AccountSendVerification(Request[Nothing], tag="account.send_verification"):
+class AccountSendVerification(Request[Nothing], tag="account.send_verification", frozen=True):
     """Send the mail that confirms your address once more."""
 
 
-class AccountVerifyEmail(Request[Nothing], tag="account.verify_email"):
+class AccountVerifyEmail(Request[Nothing], tag="account.verify_email", frozen=True):
     """Confirm an address with the ticket from the mail."""
 
-    ticket: Secret
+    ticket: MailTicket
 
 
-class AccountLogin(Request[Tokens | SecondStep], tag="account.login"):
+class AccountLogin(Request[Tokens | SecondStep], tag="account.login", frozen=True):
     """Log this device in with a username or a confirmed address, and a password."""
 
-    login: Annotated[str, Meta(min_length=1, max_length=254, pattern=r"^[^\x00]*$")]
+    login: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=254,
+            pattern=r"^[^\x00]*$",
+            description="A username, or a confirmed address.",
+        ),
+    ]
     password: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00]*$")]
-    device: Label = "unnamed"
+    device: DeviceName = "unnamed"
 
 
-class AccountLoginSecondStep(Request[Tokens], tag="account.login_second_step"):
+class AccountLoginSecondStep(Request[Tokens], tag="account.login_second_step", frozen=True):
     """Finish a login with the authenticator's code or a recovery code."""
 
     ticket: Secret
@@ -152,7 +169,7 @@ class Providers(Body, frozen=True):
     providers: list[Provider]
 
 
-class AccountProviders(Request[Providers], tag="account.providers"):
+class AccountProviders(Request[Providers], tag="account.providers", frozen=True):
     """Which outside services this server accepts."""
 
 
@@ -160,45 +177,45 @@ class ExternalStart(Body, frozen=True):
     """Open `url` in a browser; it comes back to your redirect with `code` and `state`."""
 
     url: str
-    state: str
+    state: Annotated[str, Meta(description="What the redirect must bring back: compare it.")]
     ticket: Annotated[str, Meta(description="Keep it where the login was started: it binds the answer to you.")]
     expires_in: int
 
 
-class AccountStartExternal(Request[ExternalStart], tag="account.start_external"):
+class AccountStartExternal(Request[ExternalStart], tag="account.start_external", frozen=True):
     """Begin a login with an outside service (OAuth2 or OpenID Connect, with PKCE and state)."""
 
-    provider: Slug
-    redirect: Url
+    provider: Annotated[Slug, Meta(description="The `name` of one of `account.providers`.")]
+    redirect: Annotated[Url, Meta(description="The server's page `/external`, or an address that its operator allows.")]
 
 
-class AccountLoginExternal(Request[Tokens | SecondStep], tag="account.login_external"):
+class AccountLoginExternal(Request[Tokens | SecondStep], tag="account.login_external", frozen=True):
     """Finish a login with an outside service; the first time makes an account."""
 
-    ticket: Secret
-    code: Secret
-    state: Secret
+    ticket: Annotated[Secret, Meta(description="From `account.start_external`.")]
+    code: Annotated[Secret, Meta(description="`code` of the redirect.")]
+    state: Annotated[Secret, Meta(description="`state` of the redirect.")]
     issuer: Annotated[Url, Meta(description="`iss` of the redirect, when the service sends it.")] | None = None
-    device: Label = "unnamed"
+    device: DeviceName = "unnamed"
 
 
-class AccountLinkExternal(Request[Nothing], tag="account.link_external"):
+class AccountLinkExternal(Request[Nothing], tag="account.link_external", frozen=True):
     """Let an outside account log in to this account from now on."""
 
-    ticket: Secret
-    code: Secret
-    state: Secret
-    issuer: Url | None = None
+    ticket: Annotated[Secret, Meta(description="From `account.start_external`.")]
+    code: Annotated[Secret, Meta(description="`code` of the redirect.")]
+    state: Annotated[Secret, Meta(description="`state` of the redirect.")]
+    issuer: Annotated[Url, Meta(description="`iss` of the redirect, when the service sends it.")] | None = None
 
 
-class AccountUnlinkExternal(Request[Nothing], tag="account.unlink_external"):
+class AccountUnlinkExternal(Request[Nothing], tag="account.unlink_external", frozen=True):
     """Stop an outside account from logging in to this account."""
 
-    provider: Slug
+    provider: Annotated[Slug, Meta(description="The `name` of one of `account.providers`.")]
     password: Password
 
 
-class AccountRefresh(Request[Tokens], tag="account.refresh"):
+class AccountRefresh(Request[Tokens], tag="account.refresh", frozen=True):
     """Trade a refresh token for new tokens. A token used twice ends its device: it was stolen.
 
     The same token with the same nonce within a minute is a retry, and gets the same answer.
@@ -208,42 +225,42 @@ class AccountRefresh(Request[Tokens], tag="account.refresh"):
     nonce: Nonce
 
 
-class AccountLogout(Request[Nothing], tag="account.logout"):
+class AccountLogout(Request[Nothing], tag="account.logout", frozen=True):
     """End this device's login, on all its sockets."""
 
 
-class AccountForgotPassword(Request[Nothing], tag="account.forgot_password"):
+class AccountForgotPassword(Request[Nothing], tag="account.forgot_password", frozen=True):
     """Send a mail with a ticket to set a new password, if anybody has this address confirmed."""
 
     email: Email
 
 
-class AccountResetPassword(Request[Nothing], tag="account.reset_password"):
+class AccountResetPassword(Request[Nothing], tag="account.reset_password", frozen=True):
     """Set a new password with the ticket from the mail; every device is logged out."""
 
-    ticket: Secret
+    ticket: MailTicket
     password: NewPassword
 
 
-class AccountChangePassword(Request[Nothing], tag="account.change_password"):
+class AccountChangePassword(Request[Nothing], tag="account.change_password", frozen=True):
     """Set a new password; every other device is logged out."""
 
     password: Password
     new_password: NewPassword
 
 
-class AccountChangeEmail(Request[Nothing], tag="account.change_email"):
+class AccountChangeEmail(Request[Nothing], tag="account.change_email", frozen=True):
     """Move to another address; it counts once the mail sent there is answered."""
 
     password: Password
     email: Email
 
 
-class AccountGet(Request[Account], tag="account.get"):
+class AccountGet(Request[Account], tag="account.get", frozen=True):
     """Your account."""
 
 
-class AccountUpdate(Request[Account], tag="account.update"):
+class AccountUpdate(Request[Account], tag="account.update", frozen=True):
     """Change what is given, leave the rest."""
 
     username: Username | UnsetType = UNSET
@@ -262,23 +279,23 @@ class Avatars(Body, frozen=True):
     avatars: list[str]
 
 
-class AccountAvatars(Request[Avatars], tag="account.avatars"):
+class AccountAvatars(Request[Avatars], tag="account.avatars", frozen=True):
     """The built-in avatars."""
 
 
-class AccountSetAvatar(Request[Account], tag="account.set_avatar"):
+class AccountSetAvatar(Request[Account], tag="account.set_avatar", frozen=True):
     """Choose one of the built-in avatars."""
 
-    avatar: Slug
+    avatar: Annotated[Slug, Meta(description="One of `account.avatars`.")]
 
 
-class AccountSetLocation(Request[Account], tag="account.set_location"):
+class AccountSetLocation(Request[Account], tag="account.set_location", frozen=True):
     """Say where you are, or None to forget it."""
 
     location: Location | None
 
 
-class AccountClaim(Request[Account], tag="account.claim"):
+class AccountClaim(Request[Account], tag="account.claim", frozen=True):
     """Become the owner of a new server, with the ticket it printed at its first start."""
 
     ticket: Secret
@@ -295,7 +312,7 @@ class AccountExported(Body, frozen=True):
     audit: list[AuditEntry]
 
 
-class AccountExport(Request[AccountExported], tag="account.export"):
+class AccountExport(Request[AccountExported], tag="account.export", frozen=True):
     """Take everything of yours with you."""
 
 
@@ -307,7 +324,7 @@ class DeletionReceipt(Body, frozen=True):
     erased: Annotated[dict[str, int], Meta(description="What was kept of you, and how many of each are gone.")]
 
 
-class AccountDelete(Request[DeletionReceipt], tag="account.delete"):
+class AccountDelete(Request[DeletionReceipt], tag="account.delete", frozen=True):
     """Erase the account and everything of it, for good."""
 
     password: Password

@@ -10,7 +10,7 @@ from protocol.frame import ApiKeyId, Body, Label, Nothing, Password, Request, Ti
 Scope = Annotated[
     str,
     Meta(
-        pattern=r"^(\*|[a-z][a-z_]{1,30}(\.[a-z][a-z_]{1,30})?)$",
+        pattern=r"^(\*|[a-z][a-z_]{1,30}(\.[a-z][a-z_]{1,30})?)$(?!\n)",
         description="`*`, a domain (`user`) or one op (`user.search`).",
     ),
 ]
@@ -34,7 +34,7 @@ class NewApiKey(Body, frozen=True):
     secret: str
 
 
-class ApiKeyCreate(Request[NewApiKey], tag="api_key.create"):
+class ApiKeyCreate(Request[NewApiKey], tag="api_key.create", frozen=True):
     """Make a key for a program. It can do what its scopes say, and never account, device or key matters."""
 
     name: Label
@@ -49,11 +49,11 @@ class ApiKeys(Body, frozen=True):
     keys: list[ApiKey]
 
 
-class ApiKeyList(Request[ApiKeys], tag="api_key.list"):
+class ApiKeyList(Request[ApiKeys], tag="api_key.list", frozen=True):
     """Which keys exist, and when each was last used."""
 
 
-class ApiKeyRevoke(Request[Nothing], tag="api_key.revoke"):
+class ApiKeyRevoke(Request[Nothing], tag="api_key.revoke", frozen=True):
     """End a key; its sockets close within a second."""
 
     key: ApiKeyId

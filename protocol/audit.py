@@ -13,8 +13,8 @@ class AuditEntry(Body, frozen=True):
 
     at: Time
     action: Annotated[str, Meta(description="The op, or what happened: `account.login`, `refresh.reused`.")]
-    address: str
-    device: UUID | None
+    address: Annotated[str, Meta(description="The network address it came from.")]
+    device: Annotated[UUID | None, Meta(description="None where no device was logged in, as in a failed login.")]
     detail: dict[str, str]
 
 
@@ -25,7 +25,7 @@ class AuditPage(Body, frozen=True):
     next: int | None
 
 
-class AuditList(Request[AuditPage], tag="audit.list"):
+class AuditList(Request[AuditPage], tag="audit.list", frozen=True):
     """The security events of your own account."""
 
     before: Annotated[int, Meta(ge=1, le=2**63 - 1, description="`next` of the page before.")] | None = None

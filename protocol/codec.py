@@ -4,6 +4,7 @@ Rule 1: decoding raises nothing but a `Refusal`; whatever bytes come, the socket
 Rule 2: events and replies are encoded once; the same bytes go to everybody.
 """
 
+import re
 from collections.abc import Iterable
 from functools import reduce
 from operator import or_
@@ -16,6 +17,8 @@ from protocol.frame import Event, Failure, Request
 
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
+# A field that is missing or unknown is named in msgspec's message, not in its path.
+_FIELD = re.compile(r"field `([^`]+)`$")
 
 
 class Envelope(msgspec.Struct):
@@ -47,7 +50,8 @@ class Codec:
         if not isinstance(error, msgspec.ValidationError):
             return Unreadable("the frame is not JSON" if not isinstance(error, RecursionError) else "nested too deeply")
         message, _, path = str(error).partition(" - at `")
-        return Invalid(message, field=path.rstrip("`").removeprefix("$.") or None)
+        steps = [path.rstrip("`").removeprefix("$").removeprefix("."), *_FIELD.findall(message)]
+        return Invalid(message, field=".".join(step for step in steps if step) or None)
 
     def request_id(self, data: bytes | str) -> int:
         """The id of a request that could not be decoded, 0 where it has none."""

@@ -16,8 +16,8 @@ class Device(Body, frozen=True):
     address: Annotated[str, Meta(description="The network address it was last seen from.")]
     created_at: Time
     seen_at: Time
-    current: bool
-    push: bool
+    current: Annotated[bool, Meta(description="Whether it is the one that asks.")]
+    push: Annotated[bool, Meta(description="Whether notifications go there.")]
 
 
 class Devices(Body, frozen=True):
@@ -26,11 +26,11 @@ class Devices(Body, frozen=True):
     devices: list[Device]
 
 
-class DeviceList(Request[Devices], tag="device.list"):
+class DeviceList(Request[Devices], tag="device.list", frozen=True):
     """Where you are logged in."""
 
 
-class DeviceRevoke(Request[Nothing], tag="device.revoke"):
+class DeviceRevoke(Request[Nothing], tag="device.revoke", frozen=True):
     """Log one device out; its sockets close within a second."""
 
     device: DeviceId
@@ -42,11 +42,11 @@ class Revoked(Body, frozen=True):
     count: int
 
 
-class DeviceRevokeOthers(Request[Revoked], tag="device.revoke_others"):
+class DeviceRevokeOthers(Request[Revoked], tag="device.revoke_others", frozen=True):
     """Log out everywhere but here."""
 
 
-class WebPush(Body, frozen=True, tag_field="kind", tag="web"):
+class WebPush(Body, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="web"):
     """A browser's push subscription."""
 
     endpoint: Url
@@ -54,15 +54,13 @@ class WebPush(Body, frozen=True, tag_field="kind", tag="web"):
     auth: Secret
 
 
-class FcmPush(Body, frozen=True, tag_field="kind", tag="fcm"):
+class FcmPush(Body, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="fcm"):
     """A Firebase registration token."""
 
     token: Secret
 
 
-class DeviceSetPush(Request[Nothing], tag="device.set_push"):
+class DeviceSetPush(Request[Nothing], tag="device.set_push", frozen=True):
     """Say where notifications for this device go; None turns them off."""
 
     push: WebPush | FcmPush | None
-
-

@@ -3,6 +3,7 @@
 Rule 1: no field is unbounded: strings have a length, numbers a range, lists a count.
 Rule 2: an id of something that exists on the server says of what (`of("user")`), so that a rule can bind it.
 Rule 3: no field is a free-form dictionary or `Any`.
+Rule 4: a pattern without line breaks ends in `$(?!\\n)`: after `$` alone Python lets one follow.
 """
 
 from datetime import datetime
@@ -22,9 +23,7 @@ class Nothing(Body, frozen=True):
     """The reply of an op that has nothing to tell but that it is done."""
 
 
-class Request(
-    Struct, Generic[R_co], frozen=True, kw_only=True, tag_field="op", tag="", forbid_unknown_fields=True
-):
+class Request(Struct, Generic[R_co], frozen=True, kw_only=True, tag_field="op", tag="", forbid_unknown_fields=True):
     """A frame from client to server, answered by exactly one reply whose `re` is this `id`."""
 
     id: Annotated[int, Meta(ge=0, le=2**53 - 1, description="The client's number, unique in flight.")] = 0
@@ -45,7 +44,7 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def of(kind: str) -> Meta:
     """Mark a field as the id of an existing `kind`: the op's access rule must bind it."""
-    return Meta(extra={"of": kind})
+    return Meta(extra={"of": kind}, extra_json_schema={"x-of": kind})
 
 
 UserId = Annotated[UUID, of("user")]
@@ -54,14 +53,14 @@ ApiKeyId = Annotated[UUID, of("api_key")]
 Nonce = Annotated[UUID, Meta(extra={"of": None}, description="Made by the client; the same again is a retry.")]
 
 _NO_NUL = r"^[^\x00]*$"
-_ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+_ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$(?!\n)"
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_NO_NUL)]
 Paragraph = Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)]
 Line = Annotated[str, Meta(max_length=80, pattern=_ONE_LINE)]
 Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ONE_LINE)]
-Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
-Secret = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$")]
+Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)")]
+Secret = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 Password = Annotated[
     str,
     Meta(
@@ -70,7 +69,7 @@ Password = Annotated[
         description="Your password; empty for an account without one that logged in within the last ten minutes.",
     ),
 ]
-Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{6,24}$", description="Six digits, or a recovery code.")]
-Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$")]
+Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{6,24}$(?!\n)", description="Six digits, or a recovery code.")]
+Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
 Time = Annotated[datetime, Meta(tz=True)]

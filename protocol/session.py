@@ -19,18 +19,18 @@ class Limits(Body, frozen=True):
     requests_in_flight: int
 
 
-class SessionHello(Event, tag="session.hello"):
+class SessionHello(Event, tag="session.hello", frozen=True):
     """The first frame on every socket: who answers, and within what limits."""
 
-    protocol: str
+    protocol: Annotated[str, Meta(description="The version that the server speaks.")]
     server: str
-    node: str
+    node: Annotated[str, Meta(description="The server process, for logs and bug reports.")]
     heartbeat: Annotated[int, Meta(description="Seconds; a socket silent for two of them is closed.")]
-    login_within: int
+    login_within: Annotated[int, Meta(description="Seconds in which a session must be opened.")]
     limits: Limits
 
 
-class SessionGoingAway(Event, tag="session.going_away"):
+class SessionGoingAway(Event, tag="session.going_away", frozen=True):
     """This server process stops soon: finish, and reconnect after `reconnect_after` seconds."""
 
     reason: Literal["restart", "shutdown"]
@@ -46,13 +46,13 @@ class SessionOpened(Body, frozen=True):
     scopes: Annotated[list[str], Meta(description="What this session may do; `*` is everything.")]
 
 
-class SessionOpen(Request[SessionOpened], tag="session.open"):
+class SessionOpen(Request[SessionOpened], tag="session.open", frozen=True):
     """Log this socket in with an access token or an API key."""
 
     token: Secret
 
 
-class SessionClose(Request[Nothing], tag="session.close"):
+class SessionClose(Request[Nothing], tag="session.close", frozen=True):
     """Log this socket out; its device stays logged in elsewhere."""
 
 
@@ -62,7 +62,7 @@ class Pong(Body, frozen=True):
     time: Time
 
 
-class SessionPing(Request[Pong], tag="session.ping"):
+class SessionPing(Request[Pong], tag="session.ping", frozen=True):
     """Ask whether the server still answers."""
 
 
@@ -70,13 +70,13 @@ class Description(Body, frozen=True):
     """This protocol, as the server speaks it, in JSON Schema."""
 
     protocol: str
-    ops: Annotated[Raw, Meta(description="op → {doc, request, reply, access}, as JSON Schema")]
+    ops: Annotated[Raw, Meta(description="op → {doc, access, limit, request, reply}, as JSON Schema")]
     events: Annotated[Raw, Meta(description="event → JSON Schema")]
     errors: Annotated[Raw, Meta(description="code → {doc, close}")]
     definitions: Annotated[Raw, Meta(description="what the schemas refer to")]
 
 
-class SessionDescribe(Request[Description], tag="session.describe"):
+class SessionDescribe(Request[Description], tag="session.describe", frozen=True):
     """Read the protocol from the server itself: all of it, or one domain."""
 
     domain: Label | None = None

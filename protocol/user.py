@@ -21,7 +21,7 @@ class User(Body, frozen=True):
     created_at: Time
 
 
-class UserGet(Request[User], tag="user.get"):
+class UserGet(Request[User], tag="user.get", frozen=True):
     """Look at one user."""
 
     user: UserId
@@ -34,33 +34,33 @@ class Users(Body, frozen=True):
     next: str | None
 
 
-class UserList(Request[Users], tag="user.list"):
+class UserList(Request[Users], tag="user.list", frozen=True):
     """Everybody on this server, by name, page by page."""
 
     after: Annotated[Line, Meta(description="`next` of the page before.")] | None = None
     limit: Limit = 50
 
 
-class UserSearch(Request[Users], tag="user.search"):
+class UserSearch(Request[Users], tag="user.search", frozen=True):
     """Users whose name begins with, or contains, these letters; the best matches first."""
 
     text: Label
     limit: Limit = 20
 
 
-class UserBlock(Request[Nothing], tag="user.block"):
+class UserBlock(Request[Nothing], tag="user.block", frozen=True):
     """Neither see nor be seen by this user any more."""
 
     user: UserId
 
 
-class UserUnblock(Request[Nothing], tag="user.unblock"):
+class UserUnblock(Request[Nothing], tag="user.unblock", frozen=True):
     """Take a block back."""
 
     user: UserId
 
 
-class UserBlocked(Request[Users], tag="user.blocked"):
+class UserBlocked(Request[Users], tag="user.blocked", frozen=True):
     """Whom you have blocked, by name, page by page."""
 
     after: Annotated[Line, Meta(description="`next` of the page before.")] | None = None

@@ -1,7 +1,7 @@
 """The server put together: every part is made here, once, and handed what it needs.
 
-    async with Server(Config(port=0)) as server:
-        print(server.url)
+async with Server(Config(port=0)) as server:
+    print(server.url)
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import platform
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Self
 
-
 from protocol import VERSION
 from protocol.codec import encode
+from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
+from server import owner
 from server.attempt import Attempts
 from server.config import Config
 from server.context import Context
@@ -32,7 +33,7 @@ from server.measure import Measures
 from server.password import Passwords
 from server.revocation import Revocations
 from server.router import Router
-from server.secret import Keyring, digest, secret_file, ticket
+from server.secret import Keyring, secret_file
 from server.wire import Socket
 from storage import audit, device, instance
 from storage import ticket as tickets
@@ -43,7 +44,6 @@ from storage.pool import Pool
 
 log = logging.getLogger("onesocket.server")
 mail_log = logging.getLogger("onesocket.mail")
-_CLAIM_HOURS = 24
 _PRUNE_EVERY = 3600
 _AUDIT_DAYS = 365
 _GRACE = 1.0
@@ -69,6 +69,7 @@ class Server:
         self.port = 0
         self.embedded: Embedded | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._later: set[asyncio.Task[None]] = set()
         self._descriptions: dict[str | None, Description] = {}
 
     # Life
@@ -169,7 +170,7 @@ class Server:
     async def _stop_parts(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
         for part in ("external", "bus", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
@@ -230,16 +231,24 @@ class Server:
         return (self.config.public_url or self.url.replace("ws", "http", 1)).rstrip("/")
 
     async def owner_link(self) -> str | None:
-        """A link that makes its opener the owner, good once and for a day; None when there is an owner."""
-        if await instance.has_owner(self.pool):
-            return None
-        secret = ticket()
-        await tickets.withdraw(self.pool, "claim")
-        await tickets.issue(self.pool, "claim", digest(secret), None, _CLAIM_HOURS * 3600)
-        return f"{self.public_url}/claim#{secret}"
+        """A link that makes its opener the owner; None when there is an owner."""
+        return await owner.link(self.pool, self.public_url)
+
+    def later(self, job: Coroutine[Any, Any, None]) -> None:
+        """Do something after the reply, so that its time tells nothing; it is done before the server stops."""
+        task = asyncio.create_task(self._logged(job))
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    async def _logged(self, job: Coroutine[Any, Any, None]) -> None:
+        try:
+            await job
+        except Refusal as refusal:
+            log.warning("%s was not done: %s", getattr(job, "__qualname__", "a job"), refusal)
 
     def description(self, domain: str | None) -> Description:
         """This server's protocol, made when it is first asked for."""
+
         from server import document
 
         if domain not in self._descriptions:
@@ -251,5 +260,3 @@ def _reachable(host: str) -> str:
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not listened on
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
-
-

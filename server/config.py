@@ -70,7 +70,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # Mail
     smtp_url: Annotated[
-        str, about("smtp://, smtps:// or smtp+starttls://user:password@host:port; empty prints mails in the log")
+        str,
+        about("smtp://, smtps:// or smtp+starttls://user:password@host:port; empty prints mails in the log"),
     ] = ""
     mail_from: Annotated[str, about("sender of the server's mails")] = "onesocket <noreply@localhost>"
 
@@ -88,16 +89,18 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pending_per_address: Annotated[int, about("sockets of one address that are not logged in", ge=1)] = 50
     handshake_timeout: Annotated[float, about("seconds for the WebSocket handshake", gt=0, le=60)] = 5.0
     login_timeout: Annotated[float, about("seconds until a socket must have opened a session", gt=0, le=600)] = 10.0
-    heartbeat: Annotated[int, about("seconds of silence before a ping; two of them close the socket", ge=1, le=600)] = 30
+    heartbeat: Annotated[int, about("seconds of silence before a ping; two of them close the socket", ge=1, le=600)] = (
+        30
+    )
     drain: Annotated[float, about("seconds to finish what is in flight at SIGTERM", ge=0, le=600)] = 10.0
     throttle: Annotated[float, about("scales every attempt limit; raise it for load tests only", gt=0)] = 1.0
     compression: Annotated[bool, about("permessage-deflate; costs about 45 KiB and some CPU per socket")] = False
 
     # Watching it
-    log_format: Annotated[str, about("auto, human or json; auto is human on a terminal", pattern="^(auto|human|json)$")] = "auto"
-    log_level: Annotated[
-        str, about("debug, info, warning or error", pattern="^(debug|info|warning|error)$")
-    ] = "info"
+    log_format: Annotated[
+        str, about("auto, human or json; auto is human on a terminal", pattern="^(auto|human|json)$")
+    ] = "auto"
+    log_level: Annotated[str, about("debug, info, warning or error", pattern="^(debug|info|warning|error)$")] = "info"
     metrics_token: Annotated[str, about("bearer token for /metrics; empty answers this machine only")] = ""
 
     @property
@@ -109,9 +112,24 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 FIELDS = {field.name: field for field in msgspec.structs.fields(Config)}
-SECRETS = {"secret", "previous_secrets", "database_url", "redis_url", "smtp_url", "metrics_token", "providers"}
+SECRETS = {
+    "secret",
+    "previous_secrets",
+    "database_url",
+    "redis_url",
+    "smtp_url",
+    "metrics_token",
+    "providers",
+}
 COMMON_ENVIRONMENT = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}
 NOT_SETTINGS = {"ONESOCKET_CONFIG", "ONESOCKET_WORKER"}
+
+
+def from_plain(kind: type, value: Any) -> Any:
+    """A path is written as text."""
+    if kind is not Path:
+        raise NotImplementedError(kind)
+    return Path(str(value)).expanduser()
 
 
 def load(
@@ -121,9 +139,10 @@ def load(
 ) -> Config:
     """The settings in force, or a `ConfigError` that says what to mend."""
     path = file or (Path(environment["ONESOCKET_CONFIG"]) if "ONESOCKET_CONFIG" in environment else None)
-    values = _from_file(path) | _from_environment(environment) | dict(flags or {})
+    given = _from_file(path) | _from_environment(environment) | dict(flags or {})
+    values = {name: value for name, value in given.items() if value != "" or FIELDS[name].default is not None}
     try:
-        return msgspec.convert(values, Config, strict=False)
+        return msgspec.convert(values, Config, strict=False, dec_hook=from_plain)
     except msgspec.ValidationError as error:
         message, _, where = str(error).partition(" - at `$.")
         raise ConfigError(f"{where.rstrip('`') or 'settings'}: {message}") from None
@@ -137,11 +156,12 @@ def describe(name: str) -> str:
 
 def show(config: Config) -> dict[str, Any]:
     """All settings as they may be printed: secrets are hidden."""
-    values: dict[str, Any] = msgspec.to_builtins(config)
+    values: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
     return {name: ("***" if name in SECRETS and value else value) for name, value in values.items()}
 
 
-def _known(name: str, shown: str, where: str) -> str:
+def known(name: str, shown: str, where: str) -> str:
+    """The name of a setting, or an error that says which one may be meant."""
     if name in FIELDS:
         return name
     close = difflib.get_close_matches(name, FIELDS, n=1)
@@ -158,7 +178,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
-    return {_known(name, name, str(path)): value for name, value in values.items()}
+    return {known(name, name, str(path)): value for name, value in values.items()}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -169,7 +189,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for name, value in environment.items():
         if name.startswith("ONESOCKET_") and name not in NOT_SETTINGS:
             setting, text = _environment_value(name, value)
-            values[setting] = _parsed(setting, text)
+            values[setting] = parsed(setting, text)
     return values
 
 
@@ -180,10 +200,11 @@ def _environment_value(name: str, value: str) -> tuple[str, str]:
             return short.removesuffix("_file"), Path(value).read_text("utf-8").strip()
         except OSError as error:
             raise ConfigError(f"{name}: cannot read {value}: {error.strerror}") from None
-    return _known(short, name, "the environment"), value
+    return known(short, name, "the environment"), value
 
 
-def _parsed(setting: str, text: str) -> Any:
+def parsed(setting: str, text: str) -> Any:
+    """A setting's value written as text; lists are separated by commas."""
     default = FIELDS[setting].default if FIELDS[setting].default is not msgspec.NODEFAULT else []
     if setting == "providers":
         return msgspec.json.decode(text)

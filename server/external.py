@@ -242,7 +242,7 @@ class OpenId:
 
     def __init__(self, provider: Provider, http: Http, clock: Callable[[], float]) -> None:
         self.provider = provider
-        self.scopes = provider.scopes or ("openid", "email", "profile")
+        self.scopes = tuple(dict.fromkeys(("openid", *(provider.scopes or ("email", "profile")))))
         self._http = http
         self._discovery = Cached(self._discover, clock)
         self._keys = Cached(self._fetch_keys, clock)
@@ -269,9 +269,9 @@ class OpenId:
         if discovery.issuer != self.provider.issuer:
             raise ExternalError("provider unavailable", "its discovery document names another issuer")
         endpoints = [discovery.authorization_endpoint, discovery.token_endpoint, discovery.jwks_uri]
-        loopback = self.provider.issuer.startswith("http:")
+        local = self.provider.issuer.startswith("http:")
         for url in [*endpoints, discovery.userinfo_endpoint or discovery.token_endpoint]:
-            if not acceptable(url, allow_http=loopback):
+            if not acceptable(url, allow_http=local):
                 raise ExternalError("provider unavailable", "its discovery document names an unsafe endpoint")
         return discovery
 
@@ -464,9 +464,7 @@ def understood(body: bytes, kind: type[T]) -> T:
         raise ExternalError("provider unavailable", "answer not understood") from error
 
 
-async def exchange(
-    http: Http, url: str, provider: Provider, started: Started, code: str, *, post: bool
-) -> TokenReply:
+async def exchange(http: Http, url: str, provider: Provider, started: Started, code: str, *, post: bool) -> TokenReply:
     """Trade the code for tokens; `post` tells which of the two ways the client's secret travels."""
     form = {
         "grant_type": "authorization_code",

@@ -128,9 +128,7 @@ class Gateway:
         """Bytes may come now."""
         self.sockets.add(socket)
         self._handshakes[socket] = self.tick + ceil(self.config.handshake_timeout)
-        if len(self.sockets) > self.config.connections:
-            socket.abort()
-        elif not self.proxied and not proxy.trusted(socket.address, self._trusted) and not self._count(socket):
+        if len(self.sockets) > self.config.connections or (not self.proxied and not proxy.trusted(socket.address, self._trusted) and not self._count(socket)):
             socket.abort()
 
     def _count(self, socket: Socket) -> bool:

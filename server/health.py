@@ -44,13 +44,16 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether clients should come here; without Redis the server is slower, not useless."""
+        if self._pool.away and self.parts["database"] == "ok":  # a request has noticed before we looked
+            self._note("database", "went away a moment ago")
         return not self.draining and self.parts["database"] == "ok" and self.parts["disk"] == "ok"
 
     def report(self) -> tuple[bool, bytes]:
         """The answer to /readyz."""
+        ready = self.ready
         whole = all(part == "ok" for part in self.parts.values())
-        status = "draining" if self.draining else "ok" if whole else "degraded" if self.ready else "down"
-        return self.ready, json.dumps({"status": status, **self.parts}).encode() + b"\n"
+        status = "draining" if self.draining else "ok" if whole else "degraded" if ready else "down"
+        return ready, json.dumps({"status": status, **self.parts}).encode() + b"\n"
 
     def _note(self, part: str, state: str) -> None:
         before, self.parts[part] = self.parts[part], state
@@ -67,6 +70,7 @@ class Health:
                 await self._pool.fetchval("SELECT 1")
         except (Refusal, TimeoutError) as error:
             return str(error) or "does not answer"
+        self._pool.away = False
         return "ok"
 
     async def _redis(self) -> str:

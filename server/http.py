@@ -138,7 +138,9 @@ _FRESH = (("Cache-Control", "no-store"),)
 
 def load(folder: Path) -> dict[str, File]:
     """All files below a folder by their path, read once at start."""
-    return {f"/{path.relative_to(folder).as_posix()}": _read(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        f"/{path.relative_to(folder).as_posix()}": _read(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def _read(path: Path) -> File:

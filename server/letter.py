@@ -47,7 +47,7 @@ class Letters:
             email,
             "Confirm your address",
             f"Somebody, hopefully you, gave this address to onesocket. To confirm it, open\n\n{link}\n\n"
-            "The link is good for a day. If it was not you, do nothing: without this link the address counts for nothing.",
+            "The link is good for a day. If it was not you, do nothing: unconfirmed, the address counts for nothing.",
         )
 
     async def reset(self, db: Database, account: UUID, email: str) -> None:

@@ -72,3 +72,4 @@ def configure(form: str, level: str) -> None:
     logging.captureWarnings(True)
     for noisy in ("asyncio", "aiohttp", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)  # a database that is away is told by health

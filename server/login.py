@@ -37,7 +37,7 @@ async def with_password(ctx: Context, name: str, name_key: str, password: str) -
         await ctx.app.attempts.take(anywhere)
     if not await ctx.app.passwords.matches(found.password_hash if found else None, password):
         if found is not None:
-            await audit.record(ctx.db, found.id, "login.failed", ctx.origin)
+            ctx.app.later(audit.record(ctx.db, found.id, "login.failed", ctx.origin))
         raise WrongCredentials
     assert found is not None and found.password_hash is not None
     await ctx.app.attempts.give_back(attempts)

@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
 from email.utils import getaddresses, localtime, make_msgid
 from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -73,13 +73,9 @@ class Relay(msgspec.Struct, frozen=True):
         """From smtp://, smtp+starttls:// or smtps://, with user:password@ where the server asks for it."""
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError(
-                "a mail server is smtp://, smtp+starttls:// or smtps://[user:password@]host[:port]"
-            )
+            raise ValueError("a mail server is smtp://, smtp+starttls:// or smtps://[user:password@]host[:port]")
         tls, port = SCHEMES[parts.scheme]
-        user, password = (
-            unquote(part) if part is not None else None for part in (parts.username, parts.password)
-        )
+        user, password = (unquote(part) if part is not None else None for part in (parts.username, parts.password))
         if user is not None and tls == "none" and parts.hostname not in LOOPBACK:
             raise ValueError("smtp:// would send the password in the clear: use smtp+starttls:// or smtps://")
         return cls(parts.hostname, parts.port or port, tls, user, password)
@@ -125,15 +121,13 @@ class Mailer:
     def _written(self, to: str, subject: str, text: str, reference: str | None) -> EmailMessage:
         try:
             recipient = mailbox(to)
-            message = EmailMessage(policy=SMTP if to.isascii() else SMTPUTF8)
+            message = EmailMessage(policy=SMTP)
             message["From"] = self._sender
             message["To"] = recipient
             message["Subject"] = one_line(subject)[:SUBJECT_CHARACTERS]
             message["Date"] = localtime()
             domain = self._sender.domain
-            message["Message-ID"] = (
-                make_msgid(domain=domain) if reference is None else f"<{reference}@{domain}>"
-            )
+            message["Message-ID"] = make_msgid(domain=domain) if reference is None else f"<{reference}@{domain}>"
             message["Auto-Submitted"] = "auto-generated"
             message.set_content(text)
         except ValueError as error:
@@ -149,7 +143,7 @@ class Mailer:
             username=relay.user,
             password=relay.password,
             local_hostname=self._hello,
-            timeout=self._timeout,
+            timeout=None,  # send() bounds the whole, not each step
             use_tls=relay.tls == "direct",
             start_tls=relay.tls == "start",
             tls_context=self._tls_context,
@@ -203,7 +197,7 @@ def told(error: Exception) -> str:
 def mailbox(address: str, name: str = "") -> Address:
     """One address, with nothing in it that SMTP or a header could read as more than that."""
     parts = ADDRESS.fullmatch(address)
-    if parts is None or not (address + name).isprintable():
+    if parts is None or not address.isprintable():
         raise ValueError("not a mail address")
     return Address(name, parts[1], parts[2])
 

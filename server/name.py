@@ -20,7 +20,7 @@ def clean(name: str) -> str:
     name = unicodedata.normalize("NFKC", name).strip()
     letters = [c for c in name if unicodedata.category(c)[0] in "LN"]
     allowed = all(unicodedata.category(c)[0] in "LMN" or c in _JOINERS for c in name)
-    if not allowed or not letters or not unicodedata.category(name[0])[0] in "LN":
+    if not allowed or not letters or unicodedata.category(name[0])[0] not in "LN":
         raise Invalid("a username has letters, digits and `_ . -`, and begins with a letter or digit", field="username")
     if not 2 <= len(name) <= 32:
         raise Invalid("a username has 2 to 32 characters", field="username")

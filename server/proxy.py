@@ -44,7 +44,7 @@ def group(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if parsed.version == 4:  # noqa: PLR2004
+    if parsed.version == 4:
         return address
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
@@ -81,7 +81,7 @@ def forwarded(address: str, values: Sequence[str], allowed: Sequence[Network]) -
 
 def parse(data: bytes) -> Opening | None:
     """The PROXY header (v1 or v2) at the start of a connection; None while it is incomplete."""
-    if data.startswith(_V2[: len(data)]) or data.startswith(_V2):
+    if data.startswith((_V2[: len(data)], _V2)):
         return _parse_v2(data)
     if not b"PROXY ".startswith(data[:6]) and not data.startswith(b"PROXY "):
         raise ValueError("no PROXY header")
@@ -91,7 +91,7 @@ def parse(data: bytes) -> Opening | None:
             raise ValueError("PROXY line too long")
         return None
     words = data[:end].decode("ascii").split(" ")
-    known = len(words) == 6 and words[1] in ("TCP4", "TCP6")  # noqa: PLR2004
+    known = len(words) == 6 and words[1] in ("TCP4", "TCP6")
     if not known and words[1:2] != ["UNKNOWN"]:
         raise ValueError("bad PROXY line")
     return Opening(normal(str(ipaddress.ip_address(words[2]))) if known else None, data[end + 2 :])

@@ -3,7 +3,7 @@
 Rule 1: an op that could not be addressed, authorized or answered does not start: see `Op.check`.
 Rule 2: every request gets exactly one reply, whatever its handler does.
 Rule 3: a plain `def` handler answers at once, without a task; what awaits is `async def`.
-Rule 4: an op that changes who the socket speaks for runs alone; frames behind it wait.
+Rule 4: an op that changes who the socket speaks for runs alone: it waits for those before it, and those behind it wait.
 """
 
 from __future__ import annotations
@@ -161,7 +161,11 @@ class Router:
 
     def receive(self, ctx: Context, data: bytes) -> None:
         """One text message from a socket."""
-        if ctx.alone or ctx.backlog is not None or (ctx.in_flight and len(ctx.in_flight) >= ctx.app.config.requests_in_flight):
+        if (
+            ctx.alone
+            or ctx.backlog is not None
+            or (ctx.in_flight and len(ctx.in_flight) >= ctx.app.config.requests_in_flight)
+        ):
             self._wait(ctx, data)
             return
         try:
@@ -170,6 +174,9 @@ class Router:
             self._refuse_data(ctx, data, self.codec.explain(data, error))
             return
         one = self._by_frame[type(frame)]
+        if one.alone and ctx.in_flight:
+            self._wait(ctx, data)
+            return
         started = perf_counter()
         try:
             for gate in one.access.gates:
@@ -179,9 +186,10 @@ class Router:
             if not one.inline:
                 self._start(ctx, one, frame, started)
                 return
-            ctx.socket.send(self.codec.reply(frame.id, one.handler(ctx, frame)))
+            reply = one.handler(ctx, frame)
+            ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
             one.metric.done(perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - rule 2
+        except Exception as error:
             self._refuse(ctx, one, frame.id, error, started)
 
     def _start(self, ctx: Context, one: Op, frame: Any, started: float) -> None:
@@ -204,7 +212,7 @@ class Router:
                     reply = await reply
             ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
             one.metric.done(perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - rule 2
+        except (Exception, asyncio.CancelledError) as error:
             self._refuse(ctx, one, frame.id, error, started)
         finally:
             self._finished(ctx, frame.id)
@@ -226,12 +234,14 @@ class Router:
             ctx.socket.pause_reading()
         ctx.backlog.append(data)
 
-    def _refuse(self, ctx: Context, one: Op, request_id: int, error: Exception, started: float) -> None:
+    def _refuse(self, ctx: Context, one: Op, request_id: int, error: BaseException, started: float) -> None:
         refusal = self._as_refusal(ctx, one, request_id, error)
         one.metric.refused(refusal.code, perf_counter() - started)
         ctx.socket.send(self.codec.error(request_id, refusal.failure()))
+        if refusal.close:
+            ctx.end(refusal)
 
-    def _as_refusal(self, ctx: Context, one: Op, request_id: int, error: Exception) -> Refusal:
+    def _as_refusal(self, ctx: Context, one: Op, request_id: int, error: BaseException) -> Refusal:
         if isinstance(error, Refusal):
             return error
         if isinstance(error, TimeoutError):
@@ -262,5 +272,3 @@ class Router:
         """Wait until no request is in flight."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-

@@ -36,7 +36,7 @@ def at(secret: bytes, step: int) -> str:
 
 
 def match(secret: bytes, code: str, last_step: int, now: float | None = None) -> int | None:
-    """The step that the code belongs to, one before or after now at most, and only if it is newer than the last used."""
+    """The step that the code belongs to, one off now at most, and newer than the last used."""
     current = int(time.time() if now is None else now) // _STEP
     found = None
     for step in (current - 1, current, current + 1):

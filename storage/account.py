@@ -4,6 +4,7 @@ Rule: who may know the password hash asks for `Login`; `Account` frames never ca
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,17 @@ from protocol.account import Account, Location, Notifications
 from storage.ids import new_id
 from storage.pool import Database, Row, UniqueViolation
 
-_COLUMNS = {"username", "name_key", "display_name", "bio", "avatar", "locale", "theme", "notifications", "interests"} | {
+_COLUMNS = {
+    "username",
+    "name_key",
+    "display_name",
+    "bio",
+    "avatar",
+    "locale",
+    "theme",
+    "notifications",
+    "interests",
+} | {
     "city",
     "latitude",
     "longitude",
@@ -47,7 +58,12 @@ def _login(row: Row | None) -> Login | None:
     if row is None:
         return None
     return Login(
-        row["id"], row["username"], row["email"], row["email_verified"], row["password_hash"], row["two_factor"]
+        row["id"],
+        row["username"],
+        row["email"],
+        row["email_verified"],
+        row["password_hash"],
+        row["two_factor"],
     )
 
 
@@ -97,9 +113,7 @@ async def by_login(db: Database, name_key: str, email: str) -> Login | None:
 
 async def by_email(db: Database, email: str) -> Login | None:
     """Who has confirmed this address."""
-    return _login(
-        await db.fetchrow(f"{_LOGIN} lower(a.email) = lower($1) AND a.email_verified_at IS NOT NULL", email)
-    )
+    return _login(await db.fetchrow(f"{_LOGIN} lower(a.email) = lower($1) AND a.email_verified_at IS NOT NULL", email))
 
 
 async def by_identity(db: Database, issuer: str, subject: str) -> Login | None:
@@ -178,7 +192,7 @@ async def update(db: Database, account: UUID, changes: Mapping[str, Any]) -> Non
     assignments = ", ".join(f"{name} = ${i}" for i, name in enumerate(names, 2))
     try:
         await db.execute(
-            f"UPDATE account SET {assignments} WHERE id = $1",  # noqa: S608 - names are from _COLUMNS
+            f"UPDATE account SET {assignments} WHERE id = $1",
             account,
             *(changes[name] for name in names),
         )
@@ -229,13 +243,33 @@ async def unlink(db: Database, account: UUID, provider: str) -> bool:
     return tag != "DELETE 0"
 
 
-async def make_owner(db: Database, account: UUID) -> bool:
-    """Give the server to somebody; False when it has an owner."""
+async def set_role(db: Database, account: UUID, role: str) -> bool:
+    """Give somebody a role; False when it is the owner's, and there is one."""
     try:
-        await db.execute("UPDATE account SET role = 'owner' WHERE id = $1", account)
+        await db.execute("UPDATE account SET role = $2 WHERE id = $1", account, role)
     except UniqueViolation:
         return False
     return True
+
+
+class Overview(Struct, frozen=True):
+    """An account in the operator's list."""
+
+    username: str
+    role: str
+    email: str | None
+    created_at: datetime
+    devices: int
+
+
+async def overview(db: Database) -> list[Overview]:
+    """Everybody, for the operator."""
+    rows = await db.fetch("""
+        SELECT a.username, a.role, a.email, a.created_at,
+               (SELECT count(*) FROM device d WHERE d.account = a.id AND d.revoked_at IS NULL) AS devices
+          FROM account a WHERE a.deleted_at IS NULL ORDER BY a.created_at
+    """)
+    return [Overview(**row) for row in rows]
 
 
 async def erase(db: Database, account: UUID) -> dict[str, int]:
@@ -251,11 +285,12 @@ async def erase(db: Database, account: UUID) -> dict[str, int]:
     )
     erased["device"] = int(tag.split()[-1])
     tag = await db.execute(
-        "UPDATE api_key SET revoked_at = now(), name = '', hash = uuid_send(id), scopes = '{}' WHERE account = $1", account
+        "UPDATE api_key SET revoked_at = now(), name = '', hash = uuid_send(id), scopes = '{}' WHERE account = $1",
+        account,
     )
     erased["api_key"] = int(tag.split()[-1])
     for table in ("identity", "two_factor", "recovery_code", "ticket", "audit"):
-        tag = await db.execute(f"DELETE FROM {table} WHERE account = $1", account)  # noqa: S608 - names are from here
+        tag = await db.execute(f"DELETE FROM {table} WHERE account = $1", account)
         erased[table] = int(tag.split()[-1])
     tag = await db.execute("DELETE FROM block WHERE account = $1 OR blocked = $1", account)
     erased["block"] = int(tag.split()[-1])

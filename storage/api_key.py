@@ -96,13 +96,16 @@ async def use(db: Database, digest: bytes) -> Grant | None:
 
 async def revoke(db: Database, key: UUID) -> list[UUID]:
     """End one key."""
-    rows = await db.fetch("UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id", key)
+    rows = await db.fetch(
+        "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id", key
+    )
     return [row["id"] for row in rows]
 
 
 async def revoke_all(db: Database, account: UUID) -> list[UUID]:
     """End all keys of an account."""
     rows = await db.fetch(
-        "UPDATE api_key SET revoked_at = now() WHERE account = $1 AND revoked_at IS NULL RETURNING id", account
+        "UPDATE api_key SET revoked_at = now() WHERE account = $1 AND revoked_at IS NULL RETURNING id",
+        account,
     )
     return [row["id"] for row in rows]

@@ -1,6 +1,6 @@
 """The file a backup is: a plain tar archive, written in one pass and checked before it is believed.
 
-Rule 1: a target is there completely or not at all: bytes go to a file beside it that gets its name at the end.
+Rule 1: a target is there whole or not at all: bytes go to a file beside it that gets its name at the end.
 Rule 2: nobody but the owner can read it, from its first byte on.
 Rule 3: members are asked for by name, and never unpacked by theirs.
 

@@ -124,9 +124,7 @@ def postgres_clients() -> list[Program]:
 def ask_version(path: Path) -> Program | None:
     """What the program says of itself, or nothing if it can't be run."""
     try:
-        said = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     number = re.search(r"\d+(\.\d+)+", said)

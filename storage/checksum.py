@@ -1,21 +1,26 @@
 """What a database holds, in numbers that can be compared: rows and a checksum per table.
 
-A checksum is the sum of one 64-bit hash per row, so it does not depend on where or in which order rows lie, and
-two equal rows count twice. Rows are hashed as text, which is the same everywhere if these settings are.
+A checksum is the sum of one 64-bit hash per row, so it does not depend on where or in which order rows lie,
+and two equal rows count twice. Rows are hashed as text, which is the same everywhere if these settings are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    import asyncpg
+from storage.pool import Database
 
 STABLE_TEXT = """
     SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL timezone = 'UTC';
     SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL search_path = pg_catalog;
-    SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0
+    SET LOCAL row_security = off
+"""
+# Counting takes as long as it takes; which of these limits there are depends on the version.
+NO_LIMITS = """
+    SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
+        ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
 
 # Tables that hold rows of ours: partitions rather than their parents; not the system's, not an extension's.
@@ -29,6 +34,12 @@ TABLES = """
      ORDER BY 1
 """
 
+COUNT = """
+    SELECT count(*) AS rows,
+           coalesce(sum(hashtextextended("the row"::text COLLATE "C", 0)), 0)::text AS checksum
+      FROM ONLY {} AS "the row"
+"""
+
 
 class TableSum(msgspec.Struct, frozen=True):
     """One table's content."""
@@ -37,22 +48,18 @@ class TableSum(msgspec.Struct, frozen=True):
     checksum: str
 
 
-async def tables(db: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
+async def tables(db: Database) -> list[str]:
     """The names of all tables of ours, quoted."""
     return [row[0] for row in await db.fetch(TABLES)]
 
 
-async def sums(
-    db: "asyncpg.Connection[asyncpg.Record]", progress: Callable[[str], None]
-) -> dict[str, TableSum]:
+async def sums(db: Database, progress: Callable[[str], None]) -> dict[str, TableSum]:
     """Count and hash every table as the current transaction sees it."""
     await db.execute(STABLE_TEXT)
+    await db.execute(NO_LIMITS)
     found = {}
     for table in await tables(db):
-        row = await db.fetchrow(
-            'SELECT count(*) AS rows, coalesce(sum(hashtextextended("the row"::text COLLATE "C", 0)), 0)::text'
-            f' AS checksum FROM ONLY {table} AS "the row"'  # noqa: S608  (quoted by format('%I') above)
-        )
+        row = await db.fetchrow(COUNT.format(table))  # a name that format('%I') has quoted
         assert row is not None
         found[table] = TableSum(**row)
         progress(f"counted {table}: {found[table].rows} rows")

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from storage.privilege import Account, EmbeddedError, give, user_name
 from storage.process import Leftover, Steps, clear, ended, last_lines, spawn
 
 NAME = "onesocket"  # of the role and of the database
+PARTIAL = "postgres.partial-"
 LONGEST_SHUTDOWN = 20.0
 
 log = logging.getLogger("onesocket.embedded")
@@ -33,9 +35,7 @@ class Postgres:
     # fast shutdown; then without the last checkpoint, which costs a recovery at the next start; then by force
     stop_steps: Steps = ((signal.SIGINT, LONGEST_SHUTDOWN), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
-    def __init__(
-        self, data: Path, sockets: Path, program: Program, account: Account, max_connections: int
-    ) -> None:
+    def __init__(self, data: Path, sockets: Path, program: Program, account: Account, max_connections: int) -> None:
         self.created = False
         self.log_file = data / "log" / "postgresql.log"
         self._data = data
@@ -55,8 +55,9 @@ class Postgres:
                 f"the user {self._account.uid} has no name on this system, which PostgreSQL needs: "
                 "add it to /etc/passwd, or set DATABASE_URL"
             )
-        partial = self._data / "postgres.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        for old in self._data.glob(f"{PARTIAL}*"):
+            shutil.rmtree(old, ignore_errors=True)  # a killed initdb may still be writing its last words
+        partial = Path(tempfile.mkdtemp(dir=self._data, prefix=PARTIAL))
         give(partial, self._account)
         initdb = self._program.path.parent / "initdb"
         options = ["-U", NAME, "-A", "peer", "-E", "UTF8", "--no-instructions", *self._locale()]

@@ -107,8 +107,6 @@ async def advance(db: Database, device: UUID, refresh_hash: bytes, nonce: UUID, 
     )
 
 
-
-
 async def listing(db: Database, account: UUID, current: UUID | None) -> list[Device]:
     """The account's logins, the one last seen first."""
     rows = await db.fetch(
@@ -150,7 +148,8 @@ async def own(db: Pool, viewer: UUID, device: UUID) -> Device | None:
 async def revoke(db: Database, device: UUID) -> list[UUID]:
     """End one login."""
     rows = await db.fetch(
-        "UPDATE device SET revoked_at = now(), push = NULL WHERE id = $1 AND revoked_at IS NULL RETURNING id", device
+        "UPDATE device SET revoked_at = now(), push = NULL WHERE id = $1 AND revoked_at IS NULL RETURNING id",
+        device,
     )
     return [row["id"] for row in rows]
 

@@ -28,16 +28,14 @@ SHORT_FOLDER = "onesocket-"
 __all__ = ["Embedded", "EmbeddedError", "FolderInUse", "default_data"]
 
 
-class FolderInUse(EmbeddedError):  # noqa: N818  (a state, not a fault: its servers can be connected to)
+class FolderInUse(EmbeddedError):
     """Another server has the data folder. Its database is at `Embedded.database_url` all the same."""
 
 
 class Embedded:
     """The servers of one data folder, from start() to stop()."""
 
-    def __init__(
-        self, data: Path, *, postgres: bool = True, redis: bool = True, max_connections: int = 100
-    ) -> None:
+    def __init__(self, data: Path, *, postgres: bool = True, redis: bool = True, max_connections: int = 100) -> None:
         self.fresh = False
         self._data = data.expanduser().resolve()
         self._wants_postgres, self._wants_redis = postgres, redis
@@ -61,7 +59,9 @@ class Embedded:
         ]
 
     async def start(self) -> None:
-        """Return when both servers answer. If they can't, nothing is left running."""
+        """Return when the servers answer. If they can't, nothing is left running."""
+        if not (self._wants_postgres or self._wants_redis):
+            return
         self._lock = _take_lock(self._data)
         try:
             account = service_account(self._data / "postgres")
@@ -97,9 +97,7 @@ class Embedded:
 
     async def _start_redis(self, account: Account) -> None:
         program = await asyncio.to_thread(redis_server, account, self._data)
-        await self._start_child(
-            program, Child(child_valkey.Valkey(self._data, self._sockets, program, account))
-        )
+        await self._start_child(program, Child(child_valkey.Valkey(self._data, self._sockets, program, account)))
 
     async def _start_child(self, program: Program, child: Child) -> None:
         self._children.append((program, child))
@@ -114,9 +112,7 @@ class Embedded:
     def _make_folders(self, account: Account) -> None:
         owner = self._data.stat().st_uid
         if os.geteuid() == 0 and owner:
-            raise EmbeddedError(
-                f"{self._data} belongs to {user_name(owner) or owner}: start as that user, not as root"
-            )
+            raise EmbeddedError(f"{self._data} belongs to {user_name(owner) or owner}: start as that user, not as root")
         let_in(self._data, account)
         (self._data / "log").mkdir(mode=0o700, exist_ok=True)
         self._drop_short_folder()

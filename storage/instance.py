@@ -9,9 +9,7 @@ from storage.pool import Pool, StorageError
 async def claim(db: Pool, key_id: str, accepted: Set[str]) -> None:
     """Note which key this database is used with, and refuse a server that cannot read what it holds."""
     async with db.transaction() as tx:
-        await tx.execute(
-            "INSERT INTO instance (id, key_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", new_id(), key_id
-        )
+        await tx.execute("INSERT INTO instance (id, key_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", new_id(), key_id)
         known = await tx.fetchval("SELECT key_id FROM instance FOR UPDATE")
         if known not in accepted:
             raise StorageError(

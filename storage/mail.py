@@ -24,7 +24,11 @@ class Stored(Struct, frozen=True):
 async def put(db: Database, to: str, subject: str, sealed: bytes) -> None:
     """Have a mail sent once the transaction commits."""
     await db.execute(
-        "INSERT INTO mail (id, recipient, subject, sealed) VALUES ($1, $2, $3, $4)", new_id(), to, subject, sealed
+        "INSERT INTO mail (id, recipient, subject, sealed) VALUES ($1, $2, $3, $4)",
+        new_id(),
+        to,
+        subject,
+        sealed,
     )
 
 

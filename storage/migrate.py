@@ -34,10 +34,7 @@ class Migration(Struct, frozen=True):
 
 def migrations(folder: Path = FOLDER) -> list[Migration]:
     """All steps in order."""
-    found = [
-        Migration(int(p.stem.split("_")[0]), p.stem, p.read_text("utf-8"))
-        for p in sorted(folder.glob("*.sql"))
-    ]
+    found = [Migration(int(p.stem.split("_")[0]), p.stem, p.read_text("utf-8")) for p in sorted(folder.glob("*.sql"))]
     if [one.number for one in found] != list(range(1, len(found) + 1)):
         raise StorageError("migrations must be numbered 0001, 0002, … without a gap")
     return found
@@ -109,8 +106,6 @@ def _check(applied: dict[int, str], steps: list[Migration]) -> None:
     known = {step.number: step for step in steps}
     for number, checksum in applied.items():
         if number not in known:
-            raise StorageError(
-                f"this database is newer than this server (migration {number}): update the server"
-            )
+            raise StorageError(f"this database is newer than this server (migration {number}): update the server")
         if known[number].checksum != checksum:
             raise StorageError(f"{known[number].name}.sql was changed after it had been applied: restore it")

@@ -87,6 +87,7 @@ class Pool:
         self._acquire_timeout, self._query_timeout = acquire_timeout, query_timeout
         self._pool: asyncpg.Pool[Row] | None = None
         self.queries, self.waiting, self.waited = 0, 0, 0.0
+        self.away = False
 
     async def start(self) -> None:
         """Connect, or say why that is impossible."""
@@ -149,21 +150,21 @@ class Pool:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All of it or nothing; committed when the block ends."""
-        with _away():
+        with _away(self):
             async with self._acquire() as connection, connection.transaction():
                 yield Transaction(self, connection)
 
     async def fetch(self, query: str, *values: Any) -> list[Row]:
         """All rows of one query of its own."""
         self.queries += 1
-        with _away():
+        with _away(self):
             async with self._acquire() as connection:
                 return list(await connection.fetch(query, *values))
 
     async def fetchrow(self, query: str, *values: Any) -> Row | None:
         """The first row of one query of its own."""
         self.queries += 1
-        with _away():
+        with _away(self):
             async with self._acquire() as connection:
                 row: Row | None = await connection.fetchrow(query, *values)
                 return row
@@ -171,24 +172,25 @@ class Pool:
     async def fetchval(self, query: str, *values: Any) -> Any:
         """The first column of the first row of one query of its own."""
         self.queries += 1
-        with _away():
+        with _away(self):
             async with self._acquire() as connection:
                 return await connection.fetchval(query, *values)
 
     async def execute(self, query: str, *values: Any) -> str:
         """Run one statement of its own."""
         self.queries += 1
-        with _away():
+        with _away(self):
             async with self._acquire() as connection:
                 return str(await connection.execute(query, *values))
 
 
 @contextmanager
-def _away() -> Iterator[None]:
+def _away(pool: Pool) -> Iterator[None]:
     """Turn the failures of a missing or stuck server into what a client can act on."""
     try:
         yield
     except _AWAY as error:
+        pool.away = True
         raise Unavailable("the database is away for a moment", retry_after=1) from error
     except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
         raise Overloaded("two changes met; try again", retry_after=0.2) from error

@@ -39,9 +39,7 @@ def service_account(cluster: Path) -> Account:
     ours, owner = os.geteuid(), cluster.stat().st_uid if cluster.exists() else None
     if ours:
         if owner not in (None, ours):
-            raise EmbeddedError(
-                f"{cluster} belongs to {user_name(owner) or owner}: start the server as that user"
-            )
+            raise EmbeddedError(f"{cluster} belongs to {user_name(owner) or owner}: start the server as that user")
         return Account(user_name(ours), ours, os.getegid())
     if owner:  # not by name: a user that was installed since must not take the database from its owner
         return Account(user_name(owner), owner, cluster.stat().st_gid)

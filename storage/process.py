@@ -60,9 +60,7 @@ class Leftover:
         return folder == self.folder and program.name.removesuffix(" (deleted)") in self.programs
 
 
-def spawn(
-    command: Command, account: Account, log: Path, death_signal: signal.Signals
-) -> subprocess.Popen[bytes]:
+def spawn(command: Command, account: Account, log: Path, death_signal: signal.Signals) -> subprocess.Popen[bytes]:
     """Start a program as the account, in a session of its own so that Ctrl-C reaches only us."""
     _rotate(log)
     change = not account.is_us

@@ -16,7 +16,14 @@ class Ticket(Struct, frozen=True):
 
 
 async def issue(
-    db: Database, kind: str, digest: bytes, account: UUID | None, seconds: int, data: str = "", *, only: bool = True
+    db: Database,
+    kind: str,
+    digest: bytes,
+    account: UUID | None,
+    seconds: int,
+    data: str = "",
+    *,
+    only: bool = True,
 ) -> None:
     """Store a new ticket; `only`: the account's earlier ones of this kind stop working."""
     if only and account is not None:
@@ -34,7 +41,9 @@ async def issue(
 async def use(db: Database, kind: str, digest: bytes) -> Ticket | None:
     """Take a ticket; only the first taker gets it."""
     row = await db.fetchrow(
-        "DELETE FROM ticket WHERE hash = $1 AND kind = $2 AND expires_at > now() RETURNING account, data", digest, kind
+        "DELETE FROM ticket WHERE hash = $1 AND kind = $2 AND expires_at > now() RETURNING account, data",
+        digest,
+        kind,
     )
     return Ticket(row["account"], row["data"]) if row else None
 

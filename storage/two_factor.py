@@ -63,4 +63,6 @@ async def set_recovery(db: Database, account: UUID, hashes: Sequence[bytes]) -> 
 
 async def use_recovery(db: Database, account: UUID, digest: bytes) -> bool:
     """Take one recovery code; whether it was there."""
-    return (await db.execute("DELETE FROM recovery_code WHERE account = $1 AND hash = $2", account, digest)) == "DELETE 1"
+    return (
+        await db.execute("DELETE FROM recovery_code WHERE account = $1 AND hash = $2", account, digest)
+    ) == "DELETE 1"

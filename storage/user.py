@@ -28,7 +28,7 @@ def _user(row: Row) -> User:
 
 async def visible(db: Pool, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may see."""
-    row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)  # noqa: S608
+    row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)
     return _user(row) if row else None
 
 
@@ -38,7 +38,7 @@ async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
         f"""
         SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND a.id <> $1 AND a.deleted_at IS NULL
            AND NOT EXISTS (SELECT FROM block b WHERE b.account = a.id AND b.blocked = $1)
-        """,  # noqa: S608
+        """,
         viewer,
         user,
     )
@@ -48,7 +48,7 @@ async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
 async def blocked_by(db: Pool, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer has blocked."""
     row = await db.fetchrow(
-        f"SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",  # noqa: S608
+        f"SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",
         viewer,
         user,
     )
@@ -61,7 +61,7 @@ async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Use
         f"""
         SELECT {_PUBLIC} FROM account a WHERE lower(a.username) ~>~ $2 AND {_VISIBLE}
          ORDER BY lower(a.username) USING ~<~ LIMIT $3
-        """,  # noqa: S608
+        """,
         viewer,
         (after or "").lower(),
         limit + 1,
@@ -77,7 +77,7 @@ async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
         SELECT {_PUBLIC} FROM account a
          WHERE (lower(a.username) LIKE '%' || $2 || '%' OR lower(a.display_name) LIKE '%' || $2 || '%') AND {_VISIBLE}
          ORDER BY lower(a.username) NOT LIKE $2 || '%', length(a.username), lower(a.username) LIMIT $3
-        """,  # noqa: S608
+        """,
         viewer,
         literal,
         limit,
@@ -101,7 +101,7 @@ async def blocked(db: Database, account: UUID, after: str | None, limit: int) ->
         f"""
         SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked
          WHERE k.account = $1 AND lower(a.username) ~>~ $2 ORDER BY lower(a.username) USING ~<~ LIMIT $3
-        """,  # noqa: S608
+        """,
         account,
         (after or "").lower(),
         limit + 1,

@@ -23,12 +23,18 @@ from storage.migrate import migrate
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="uvloop|asyncio")
 
 # Cheap passwords and no attempt limits, so that tests are about what they say; limits have tests of their own.
-QUICK: dict[str, Any] = {"port": 0, "password_memory_kib": 8, "password_rounds": 1, "throttle": 1000.0, "drain": 1.0}
+QUICK: dict[str, Any] = {
+    "port": 0,
+    "password_memory_kib": 8,
+    "password_rounds": 1,
+    "throttle": 1000.0,
+    "drain": 1.0,
+}
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
-    return uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the server runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -49,7 +55,7 @@ class Storage:
         self.template = embedded.database_url
 
     def url(self, database: str) -> str:
-        return self.template.replace("/onesocket", f"/{database}", 1)
+        return self.template.replace("@/onesocket?", f"@/{database}?", 1)
 
 
 @pytest.fixture(scope="session")

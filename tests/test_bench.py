@@ -88,9 +88,7 @@ async def test_ping_compares_the_server_with_a_bare_one_and_fails_past_its_limit
     assert found["scenario"] == "ping"
     assert 1 < found["bare_us_per_request"] < 1000
     assert 1 < found["server_us_per_request"] < 1000
-    assert found["ratio"] == pytest.approx(
-        found["server_us_per_request"] / found["bare_us_per_request"], abs=0.02
-    )
+    assert found["ratio"] == pytest.approx(found["server_us_per_request"] / found["bare_us_per_request"], abs=0.02)
     assert found["requests_per_s"] > 100
 
 

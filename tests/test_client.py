@@ -6,8 +6,9 @@ A `Peer` here is a server that behaves as a test says: newer than the client, fa
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,9 +19,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
-from protocol.account import AccountLogin, SecondStep, Tokens
+from protocol.account import AccountGet, AccountLogin, AccountRegister, SecondStep, Tokens
 from protocol.client import Client, Disconnected
 from protocol.client.inbox import Inbox
+from protocol.device import DeviceRevokeOthers
 from protocol.error import (
     Invalid,
     Overloaded,
@@ -31,6 +33,8 @@ from protocol.error import (
 )
 from protocol.frame import Body, Event, Request
 from protocol.session import Pong, SessionGoingAway, SessionHello, SessionOpened, SessionPing
+from server import Config, Server
+from tests.conftest import QUICK, Starter
 
 Answer = Callable[[dict[str, Any]], "Awaitable[dict[str, Any] | None] | dict[str, Any] | None"]
 
@@ -501,9 +505,7 @@ async def test_going_away_is_followed_once_every_reply_is_there(peer: Peer) -> N
         while not peer.asked("thing.look"):
             await asyncio.sleep(0.001)
         told = loop.time()
-        await first.send(
-            json.dumps({"ev": "session.going_away", "reason": "restart", "reconnect_after": 0.3})
-        )
+        await first.send(json.dumps({"ev": "session.going_away", "reason": "restart", "reconnect_after": 0.3}))
         assert (await client.wait_for(SessionGoingAway)).reason == "restart"
         ping = asyncio.create_task(client.call(SessionPing()))
         answer.set()
@@ -571,4 +573,133 @@ async def test_closing_ends_calls_and_loops_over_events(peer: Peer) -> None:
     with pytest.raises(Disconnected):
         await calling
     with pytest.raises(Disconnected):
+        await client.call(SessionPing())
+
+
+# Against the real server
+
+
+class Cable:
+    """A TCP connection to a server that can be cut, or lose what the server says."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self.mute = port, False
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, forth]
+        await asyncio.wait(
+            [
+                asyncio.create_task(self._pump(reader, forth, to_client=False)),
+                asyncio.create_task(self._pump(back, writer, to_client=True)),
+            ]
+        )
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_client: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self.mute and to_client:
+                    self.mute = False
+                    self.cut()
+                    return
+                writer.write(data)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+@asynccontextmanager
+async def a_cable(server: Server) -> AsyncIterator[tuple[Cable, str]]:
+    cable = Cable(server.port)
+    async with await asyncio.start_server(cable.carry, "127.0.0.1", 0) as carrier:
+        yield cable, f"ws://127.0.0.1:{carrier.sockets[0].getsockname()[1]}"
+        cable.cut()
+
+
+async def registered(client: Client) -> Tokens:
+    fresh = await client.call(AccountRegister(username="ann", password="correct horse battery"))
+    await client.open(fresh)
+    return fresh
+
+
+async def test_a_cut_cable_is_mended_without_the_program(server: Server) -> None:
+    async with a_cable(server) as (cable, url), Client(url) as client:
+        await registered(client)
+        for _ in range(3):
+            pings = [asyncio.create_task(client.call(SessionPing(), retry=True)) for _ in range(10)]
+            await asyncio.sleep(0)
+            cable.cut()
+            await asyncio.gather(*pings)
+            assert (await client.call(AccountGet())).username == "ann"
+
+
+async def test_a_refresh_whose_reply_was_lost_does_not_end_the_login(server: Server) -> None:
+    async with a_cable(server) as (cable, url), Client(url) as client:
+        before = await registered(client)
+        cable.mute = True
+        renewed = await client.refresh()
+        assert renewed.refresh != before.refresh
+        assert (await client.call(AccountGet())).username == "ann"
+        assert (await client.refresh()).refresh != renewed.refresh
+        assert not cable.mute
+
+
+async def test_tokens_kept_for_too_long_are_renewed_when_they_are_opened(server: Server) -> None:
+    async with Client(server.url) as client:
+        fresh = await registered(client)
+    kept: list[Tokens] = []
+    stale = msgspec.structs.replace(fresh, access="expired")
+    async with Client(server.url, on_tokens=kept.append) as client:
+        opened = await client.open(stale)
+        assert opened.account == fresh.account
+        assert kept == [client.tokens]
+        assert kept[0].device == fresh.device
+
+
+async def test_a_revoked_device_is_told_and_does_not_come_back(server: Server) -> None:
+    async with Client(server.url) as phone, Client(server.url) as laptop:
+        await registered(phone)
+        login = await laptop.call(AccountLogin(login="ann", password="correct horse battery"))
+        assert isinstance(login, Tokens)
+        await laptop.open(login)
+        listening = asyncio.create_task(phone.wait_for(SessionHello))
+        await laptop.call(DeviceRevokeOthers())
+        assert (await asyncio.wait_for(phone.wait_closed(), 5))[0] == 4401
+        with pytest.raises(SessionRevoked):
+            await listening
+        with pytest.raises(SessionRevoked):
+            await phone.call(SessionPing())
+        await laptop.call(SessionPing())
+
+
+async def test_a_restarting_server_keeps_its_clients(database: str, redis_url: str, folder: Path) -> None:
+    settings = {**QUICK, "data": folder, "database_url": database, "redis_url": redis_url}
+    async with Server(Config(**settings)) as first:
+        client = await Client(first.url).__aenter__()
+        await registered(client)
+        port = first.port
+    assert (await client.wait_for(SessionGoingAway)).reason == "restart"
+    calling = asyncio.create_task(client.call(AccountGet()))
+    async with Server(Config(**settings | {"port": port})):
+        assert (await calling).username == "ann"
+        assert isinstance(await client.wait_for(SessionHello), SessionHello)
+        await client.close()
+
+
+async def test_a_stranger_that_does_not_log_in_is_closed_for_it(start: Starter) -> None:
+    server = await start(login_timeout=1.0)
+    async with Client(server.url) as client:
+        assert (await asyncio.wait_for(client.wait_closed(), 10))[0] == 4408
+        with pytest.raises(TooLate):
+            await client.call(SessionPing())
+
+
+async def test_a_unix_socket_serves_as_well(start: Starter, folder: Path) -> None:
+    await start(unix_socket=folder / "socket")
+    async with Client("ws://localhost", unix_socket=folder / "socket") as client:
+        assert (await registered(client)).access
         await client.call(SessionPing())

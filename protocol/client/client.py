@@ -170,9 +170,7 @@ class Client:
             if self._connection is None:
                 return
         elif isinstance(event, SessionGoingAway) and self._reconnect:
-            connection.back_at = asyncio.get_running_loop().time() + min(
-                event.reconnect_after, _LONGEST_ADVICE
-            )
+            connection.back_at = asyncio.get_running_loop().time() + min(event.reconnect_after, _LONGEST_ADVICE)
             connection.leave()
         if event is not None and not self._inbox.put(event):
             log.warning("events came faster than they were taken: reconnecting")

@@ -92,9 +92,7 @@ class Inbox:
     async def _wait(self, kind: type[E]) -> E:
         future: asyncio.Future[E] = asyncio.get_running_loop().create_future()
         waiting = (kind, future)
-        self._waiting.insert(
-            len(self._waiting) if _any(kind) else 0, waiting
-        )  # who wants one kind goes first
+        self._waiting.insert(len(self._waiting) if _any(kind) else 0, waiting)  # who wants one kind goes first
         try:
             return await future
         except asyncio.CancelledError:

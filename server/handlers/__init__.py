@@ -12,7 +12,9 @@ from server.router import StartError
 
 def collect() -> list[Callable[..., Any]]:
     """All built-in handlers; every frame of `protocol` has one."""
-    found = [handler for module in _modules(__name__) for handler in vars(module).values() if hasattr(handler, "__op__")]
+    found = [
+        handler for module in _modules(__name__) for handler in vars(module).values() if hasattr(handler, "__op__")
+    ]
     handled = {handler.__op__.frame for handler in found}
     for frame in _frames(Request):
         if frame.__module__.startswith("protocol.") and frame not in handled:
@@ -26,6 +28,6 @@ def _modules(package: str) -> list[ModuleType]:
     return [importlib.import_module(f"{package}.{one.name}") for one in pkgutil.iter_modules(folder)]
 
 
-def _frames(kind: type) -> list[type]:
+def _frames(kind: type[Any]) -> list[type[Any]]:
     """All request classes that have a tag."""
     return [one for sub in kind.__subclasses__() for one in (sub, *_frames(sub))]

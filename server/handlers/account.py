@@ -41,7 +41,15 @@ from protocol.account import (
     SecondStep,
     Tokens,
 )
-from protocol.error import Conflict, Expired, Forbidden, Invalid, PasswordNeeded, SessionRevoked, Unauthenticated
+from protocol.error import (
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    PasswordNeeded,
+    SessionRevoked,
+    Unauthenticated,
+)
 from protocol.frame import Nothing
 from server import attempt, login, name, outside
 from server.access import IN_PERSON, LOGGED_IN, PUBLIC
@@ -78,7 +86,9 @@ async def register(ctx: Context, frame: AccountRegister) -> Tokens:
             )
             if frame.email is not None:
                 known = await account.by_email(tx, frame.email)
-                await (ctx.app.letters.taken(tx, frame.email) if known else ctx.app.letters.verify(tx, who, frame.email))
+                await (
+                    ctx.app.letters.taken(tx, frame.email) if known else ctx.app.letters.verify(tx, who, frame.email)
+                )
             tokens = await login.new_device(ctx, tx, who, frame.device, "account.register")
     except account.NameTaken:
         raise Conflict("somebody has this name, or one that looks like it", field="username") from None
@@ -195,9 +205,9 @@ async def refresh(ctx: Context, frame: AccountRefresh) -> Tokens:
             days = ctx.app.config.refresh_days
             await device.advance(tx, device_id, digest(successor), frame.nonce, ctx.address, days)
             return login.tokens(ctx, chain.account, device_id, successor)
-        if (chain.previous, chain.previous_nonce, chain.may_retry) == (given, frame.nonce, True):
-            if chain.current == digest(successor):
-                return login.tokens(ctx, chain.account, device_id, successor)
+        retried = (given, frame.nonce, True, digest(successor))
+        if retried == (chain.previous, chain.previous_nonce, chain.may_retry, chain.current):
+            return login.tokens(ctx, chain.account, device_id, successor)
         ended = await device.revoke(tx, device_id)
         await audit.record(tx, chain.account, "refresh.reused", audit.Origin(ctx.address, device_id))
     await ctx.app.revocations.end(ended)
@@ -287,6 +297,10 @@ async def _tell(ctx: Context, tx: Any, who: Any, what: str) -> None:
 @op(access=LOGGED_IN)
 async def get(ctx: Context, frame: AccountGet) -> Account:
     """As it is now."""
+    return await _mine(ctx)
+
+
+async def _mine(ctx: Context) -> Account:
     found = await account.get(ctx.db, ctx.user)
     if found is None:
         raise Unauthenticated
@@ -355,10 +369,10 @@ async def claim(ctx: Context, frame: AccountClaim) -> Account:
     async with ctx.db.transaction() as tx:
         if await ticket.use(tx, "claim", digest(frame.ticket)) is None:
             raise Expired
-        if not await account.make_owner(tx, ctx.user):
+        if not await account.set_role(tx, ctx.user, "owner"):
             raise Conflict("this server has an owner")
         await audit.record(tx, ctx.user, "account.claim", ctx.origin)
-    return await get(ctx, AccountGet())
+    return await _mine(ctx)
 
 
 @op(access=IN_PERSON, limit="10/h")
@@ -366,7 +380,7 @@ async def export(ctx: Context, frame: AccountExport) -> AccountExported:
     """All rows that are about the account."""
     return AccountExported(
         exported_at=datetime.now(UTC),
-        account=await get(ctx, AccountGet()),
+        account=await _mine(ctx),
         devices=await device.listing(ctx.db, ctx.user, ctx.device),
         keys=await api_key.listing(ctx.db, ctx.user),
         blocked=(await user.blocked(ctx.db, ctx.user, None, _EVERYTHING)).users,
