@@ -54,14 +54,14 @@ Interests = Annotated[list[Label], Meta(max_length=30)]
 Role = Literal["owner", "admin", "member"]
 
 
-class Location(Body, frozen=True, forbid_unknown_fields=True):
+class Location(Body, frozen=True):
     """A point on earth, in degrees; kept to about a hundred metres and never shown to others."""
 
     latitude: Annotated[float, Meta(ge=-90, le=90)]
     longitude: Annotated[float, Meta(ge=-180, le=180)]
 
 
-class Notifications(Body, frozen=True, forbid_unknown_fields=True):
+class Notifications(Body, frozen=True):
     """What you want to be told about, and how."""
 
     mentions: bool = True
@@ -69,6 +69,14 @@ class Notifications(Body, frozen=True, forbid_unknown_fields=True):
     sounds: bool = True
     push: bool = True
     email_digest: Literal["never", "daily", "weekly"] = "never"
+
+
+class NewLocation(Location, frozen=True, forbid_unknown_fields=True):
+    """A location as a client gives it."""
+
+
+class NewNotifications(Notifications, frozen=True, forbid_unknown_fields=True):
+    """What to be told about, as a client gives it; what is left out is as at the beginning."""
 
 
 class Account(Body, frozen=True):
@@ -117,7 +125,10 @@ class AccountRegister(Request[Tokens], tag="account.register", frozen=True):
 
     username: Username
     password: NewPassword
-    email: Annotated[Email, Meta(description="Once confirmed, you can log in with it, and replace a forgotten password.")] | None = None
+    email: (
+        Annotated[Email, Meta(description="Once confirmed, you can log in with it, and replace a forgotten password.")]
+        | None
+    ) = None
     display_name: Line = ""
     locale: Locale = "en"
     device: DeviceName = "unnamed"
@@ -268,7 +279,7 @@ class AccountUpdate(Request[Account], tag="account.update", frozen=True):
     bio: Paragraph | UnsetType = UNSET
     locale: Locale | UnsetType = UNSET
     theme: Theme | UnsetType = UNSET
-    notifications: Notifications | UnsetType = UNSET
+    notifications: NewNotifications | UnsetType = UNSET
     interests: Interests | UnsetType = UNSET
     city: Line | UnsetType = UNSET
 
@@ -292,7 +303,7 @@ class AccountSetAvatar(Request[Account], tag="account.set_avatar", frozen=True):
 class AccountSetLocation(Request[Account], tag="account.set_location", frozen=True):
     """Say where you are, or None to forget it."""
 
-    location: Location | None
+    location: NewLocation | None
 
 
 class AccountClaim(Request[Account], tag="account.claim", frozen=True):

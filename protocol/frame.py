@@ -23,8 +23,20 @@ class Nothing(Body, frozen=True):
     """The reply of an op that has nothing to tell but that it is done."""
 
 
-class Request(Struct, Generic[R_co], frozen=True, kw_only=True, tag_field="op", tag="", forbid_unknown_fields=True):
-    """A frame from client to server, answered by exactly one reply whose `re` is this `id`."""
+class Request(
+    Struct,
+    Generic[R_co],
+    frozen=True,
+    kw_only=True,
+    tag_field="op",
+    tag="",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """A frame from client to server, answered by exactly one reply whose `re` is this `id`.
+
+    What a client leaves at its default is not sent, so that an older server understands a newer client.
+    """
 
     id: Annotated[int, Meta(ge=0, le=2**53 - 1, description="The client's number, unique in flight.")] = 0
 

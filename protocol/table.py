@@ -84,8 +84,9 @@ def _row(name: str, one: Schema, told: Schema, requests: bool) -> list[str]:
 
 
 def _meaning(told: Schema) -> str:
-    """The description of a field, or of what it may be beside null."""
-    found = [one["description"] for one in (told, *told.get("anyOf", ())) if "description" in one]
+    """The description of a field, or of what it may be beside null, or of what its list holds."""
+    inner = [told["items"]] if isinstance(told.get("items"), dict) else []
+    found = [one["description"] for one in (told, *told.get("anyOf", ()), *inner) if "description" in one]
     return " ".join(found[0].split()) if found else ""
 
 

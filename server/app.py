@@ -18,7 +18,7 @@ from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
 from server import owner
 from server.attempt import Attempts
-from server.config import Config
+from server.config import Config, ConfigError
 from server.context import Context
 from server.external import External
 from server.gateway import Gateway
@@ -103,7 +103,10 @@ class Server:
         await self.pool.start()
         await instance.claim(self.pool, self.keys.current.id, self.keys.ids)
         self.bus = Bus(redis_url)
-        self._make_parts()
+        try:
+            self._make_parts()
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         await self.bus.start()
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)

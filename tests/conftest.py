@@ -1,6 +1,7 @@
 """A real PostgreSQL and a real Redis for the whole run, a fresh database and a real server for each test."""
 
 import asyncio
+import logging
 import shutil
 import tempfile
 import warnings
@@ -19,6 +20,7 @@ from server import Config, Server
 from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
+from tests.mailbox import Mailbox
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="uvloop|asyncio")
 
@@ -95,6 +97,7 @@ async def redis_url(storage: Storage) -> str:
 
 
 Starter = Callable[..., Awaitable[Server]]
+Connector = Callable[..., Awaitable["Person"]]
 
 
 @pytest.fixture
@@ -138,6 +141,17 @@ async def connect(server: Server) -> AsyncIterator[Callable[..., Awaitable[Perso
             return person
 
         yield begin
+
+
+@pytest.fixture
+async def mailbox() -> AsyncIterator[Mailbox]:
+    """The mails of this test's servers."""
+    log, box = logging.getLogger("onesocket.mail"), Mailbox()
+    log.addHandler(box)
+    log.setLevel(logging.INFO)
+    yield box
+    log.removeHandler(box)
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

@@ -411,14 +411,18 @@ async def test_the_password_goes_to_the_programs_by_their_environment(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@h/d")
     monkeypatch.setenv("PGCONNECT_TIMEOUT", "5")
-    settings = environment("postgresql://some%40one:s%3Acret@h1:1,[::1]:5433/my%20db?sslmode=require&nonsense=1")
+    settings = environment("postgresql://some%40one:s%3Acret@h1:1,h2:5433/my%20db?sslmode=require&nonsense=1")
     assert {name: text for name, text in settings.items() if name.startswith("PG")} == {
         "PGUSER": "some@one",
         "PGPASSWORD": "s:cret",
-        "PGHOST": "h1,::1",
+        "PGHOST": "h1,h2",
         "PGPORT": "1,5433",
         "PGDATABASE": "my db",
         "PGSSLMODE": "require",
         "PGCONNECT_TIMEOUT": "5",
     }
     assert "DATABASE_URL" not in settings
+    local = environment("postgresql://[::1]:5433/db")
+    assert (local["PGHOST"], local["PGPORT"]) == ("::1", "5433")
+    socket = environment("postgresql://me@/db?host=/a%20folder/run")
+    assert (socket["PGHOST"], socket["PGUSER"], "PGPASSWORD" in socket) == ("/a folder/run", "me", False)

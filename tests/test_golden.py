@@ -63,7 +63,7 @@ def test_every_op_event_and_error_has_a_golden_sample() -> None:
     assert SAMPLES.ops.keys() == OPS.keys()
     assert all(SAMPLES.ops.values())
     assert SAMPLES.events.keys() == EVENTS.keys()
-    assert SAMPLES.errors.keys() == codes().keys() - {"unknown"}
+    assert SAMPLES.errors.keys() == {kind.code for kind in SURFACE.refusals}
 
 
 def test_a_golden_sample_stands_in_the_file_of_its_domain() -> None:

@@ -64,5 +64,6 @@ def _assignments(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals:
             raise ConfigError(f"--set {pair}: write NAME=VALUE")
-        values[known(name, name, "--set")] = parsed(name, text)
+        setting = known(name, name, "--set")
+        values[setting] = parsed(setting, text)
     return values

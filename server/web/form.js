@@ -1,6 +1,6 @@
 // Forms that say what is wrong next to where it is wrong.
 
-import { button, h, show } from "/dom.js";
+import { button, h } from "/dom.js";
 import { explain, text } from "/text.js";
 
 let forms = 0;
@@ -92,8 +92,8 @@ function reveal(input) {
   return toggle;
 }
 
-// A button that does something at once; what was refused is said beside it.
-export function deed(label, action, { properties = {}, op = "", say = null } = {}) {
+// A button that does something at once; what came of it is said beside it.
+export function deed(label, action, { op = "", ...properties } = {}) {
   const note = h("span", { class: "note", role: "status" });
   const press = button(label, async () => {
     if (press.getAttribute("aria-disabled") === "true") return;
@@ -111,12 +111,30 @@ export function deed(label, action, { properties = {}, op = "", say = null } = {
       press.removeAttribute("aria-disabled");
     }
   }, properties);
-  return say ? (say.replaceChildren(note), press) : h("span", { class: "deed" }, press, note);
+  return h("span", { class: "deed" }, press, note);
+}
+
+// Fill `place` with what `make` gets from the server, or with why it did not.
+export async function load(place, make) {
+  try {
+    place.replaceChildren(...[await make()].flat());
+  } catch (error) {
+    if (!error.code) throw error;
+    place.replaceChildren(h("p", { class: "note bad", role: "status" }, explain(error)));
+  }
+}
+
+// One setting: a line that says how it is, and opens to change it. `open` puts into `body` what is inside.
+export function setting({ heading, lead, action, open }) {
+  const body = h("div", { class: "body" });
+  const summary = h("summary", {},
+    h("div", {}, h("h3", {}, heading), lead),
+    h("span", { class: "act", "aria-hidden": "true" }, action));
+  const element = h("details", { class: "setting", ontoggle: () => element.open && open(body) }, summary, body);
+  return element;
 }
 
 // A card with a heading, for pages that say one thing.
 export function card(heading, ...content) {
   return h("section", { class: "card" }, h("h1", {}, heading), ...content);
 }
-
-export { show };

@@ -12,7 +12,7 @@ const OVER = new Set(["session_revoked", "unauthenticated", "wrong_credentials",
 const EARLY = 20_000;
 const LOCK_WITHIN = 500;
 
-// Events: `change` (somebody else, or the same one changed).
+// Events: `change` (somebody else, nobody any more, or an account that looks different now).
 export class Session extends EventTarget {
   account = null;
   device = null;
@@ -57,6 +57,7 @@ export class Session extends EventTarget {
     }
   }
 
+  // Read the account again, and show it.
   async reload() {
     this.#became(await this.#socket.call("account.get"));
   }
@@ -81,7 +82,9 @@ export class Session extends EventTarget {
     this.device = opened.device;
     this.notice = "";
     this.#socket.anonymous = false;
-    this.#became(opened.me);
+    // The same account after a reconnect is no change: a page is not drawn again under somebody's fingers.
+    if (this.account?.id === opened.account) this.account = opened.me;
+    else this.#became(opened.me);
   }
 
   #became(account) {

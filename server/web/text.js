@@ -4,6 +4,7 @@ const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 export const text = {
   product: "onesocket",
+  skip: "Skip to the content",
   toStart: "onesocket, start page",
 
   welcome: {
@@ -83,10 +84,8 @@ export const text = {
   },
 
   home: {
-    greeting: (name) => `Hello, ${name}`,
     as: "Logged in as",
     roles: { owner: "Owner", admin: "Admin", member: "Member" },
-    since: (date) => `Here since ${date}`,
     emailNone: "No email address",
     emailConfirmed: "confirmed",
     emailOpen: "not confirmed yet",
@@ -94,7 +93,6 @@ export const text = {
     emailSent: "Sent. Look into your mailbox.",
     logout: "Log out",
     settings: "Your account",
-    close: "Close",
   },
 
   avatar: {
@@ -108,11 +106,11 @@ export const text = {
     heading: "Devices",
     lead: "Where you are logged in.",
     current: "This device",
-    seen: (when) => `seen ${when}`,
+    seen: "seen",
     revoke: "Log out",
     revokeOf: (name) => `Log out ${name}`,
     others: "Log out all others",
-    count: (count) => (count === 1 ? "1 device" : `${count} devices`),
+    show: "Show",
     ended: (count) => (count === 1 ? "1 device was logged out." : `${count} devices were logged out.`),
   },
 
@@ -139,14 +137,12 @@ export const text = {
     password: "Your password",
     scan: "Add this secret to your authenticator app, or open the link on the device that has the app.",
     secret: "Secret",
-    uri: "Open in an authenticator app",
     confirmLead: "Then enter the code that the app shows.",
     confirm: "Turn on",
     codesHeading: "Two-factor login is on",
     codesLead: "Keep these recovery codes somewhere safe. Each gets you in once if you lose your phone. They are not shown again.",
     codes: "the recovery codes",
     codesKept: "I have kept them",
-    turnedOff: "Two-factor login is off.",
     code: "Code or recovery code",
   },
 
@@ -229,8 +225,6 @@ export const text = {
     const [unit, size] = units.find(([, length]) => passed >= length) ?? ["second", 60];
     return unit === "second" ? "just now" : relative.format(-Math.floor(passed / size), unit);
   },
-
-  day: (date) => date.toLocaleDateString("en", { year: "numeric", month: "long", day: "numeric" }),
 
   device: (browser, system) => [browser, system].filter(Boolean).join(" on ") || "Browser",
 };

@@ -1,0 +1,13 @@
+"""The authorization test that the registry of ops makes: every actor against every op and every id in its frame.
+
+Whoever adds an op adds one `Sample` to samples/<domain>.py: the frame with which somebody succeeds who may, and
+what else must be refused to them. The rest follows from the op's rule:
+
+- world.py has the people, with a canary in every private column; actors.py the roles that they play,
+  kinds.py the ids that must look as if there were nothing behind them
+- matrix.py plays them: first who may succeeds, then everybody else is refused with the right code, changes no row
+  (ledger.py), causes no event, learns no byte (marks.py), and cannot tell what is hidden from what is missing
+- mutants.py takes each check out of the server, one at a time, and expects the matrix to notice
+
+A new kind of id, a new table or a new private column fails with the name of the file where to tell about it.
+"""

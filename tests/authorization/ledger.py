@@ -1,0 +1,93 @@
+"""The whole database as rows that can be compared, and its way back to where it was."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import asyncpg
+
+# Whose a row is, where no column `account` says so (an SQL expression that gives an account's id).
+OWNERS = {
+    "account": "t.id",
+    "mail": "(SELECT a.id FROM account a WHERE a.email = t.recipient)",
+    "migration": "NULL::uuid",
+    "instance": "NULL::uuid",
+}
+# What a refused try may count: when somebody was last here, and how often something was tried.
+COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("ticket", "tries")}
+TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed')"}
+
+
+class Row(NamedTuple):
+    """One row: its table, whose it is (None: nobody's), and what stands in it."""
+
+    table: str
+    owner: str | None
+    text: str
+
+
+class Change(NamedTuple):
+    """What is different now."""
+
+    gone: frozenset[Row]
+    new: frozenset[Row]
+
+    @property
+    def tables(self) -> set[str]:
+        return {row.table for row in self.gone | self.new}
+
+    def __str__(self) -> str:
+        rows = [f"- {row.table} {row.text}" for row in self.gone] + [f"+ {row.table} {row.text}" for row in self.new]
+        return "; ".join(rows)[:500]
+
+
+class Ledger:
+    """Reads and restores every table of the database."""
+
+    def __init__(self, db: asyncpg.Connection[Any]) -> None:
+        self._db = db
+        self._read = ""
+        self._restore = ""
+
+    async def learn(self) -> None:
+        """Find out which tables and columns there are, and remember what is in them."""
+        rows = await self._db.fetch("""
+            SELECT c.table_name AS table, c.column_name AS column FROM information_schema.columns c
+              JOIN information_schema.tables t USING (table_schema, table_name)
+             WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.is_generated = 'NEVER'
+             ORDER BY c.table_name, c.ordinal_position
+        """)
+        tables: dict[str, list[str]] = {}
+        for row in rows:
+            tables.setdefault(row["table"], []).append(row["column"])
+        self._read = " UNION ALL ".join(_reading(table, columns) for table, columns in tables.items())
+        self._restore = "SET LOCAL session_replication_role = replica;" + "".join(
+            f'DELETE FROM "{table}"; INSERT INTO "{table}" ({", ".join(columns)}) OVERRIDING SYSTEM VALUE '
+            f'SELECT {", ".join(columns)} FROM baseline."{table}";'
+            for table, columns in tables.items()
+        )
+        await self._db.execute("SET synchronous_commit = off; CREATE SCHEMA baseline")
+        for table in tables:
+            await self._db.execute(f'CREATE TABLE baseline."{table}" AS TABLE "{table}"')
+
+    async def read(self) -> frozenset[Row]:
+        """Everything, but for counters."""
+        return frozenset(Row(*row) for row in await self._db.fetch(self._read))
+
+    async def restore(self) -> None:
+        """Everything as it was learnt."""
+        async with self._db.transaction():
+            await self._db.execute(self._restore)
+
+
+def _reading(table: str, columns: list[str]) -> str:
+    owner = OWNERS.get(table, "t.account" if "account" in columns else "")
+    assert owner, f"whose are the rows of {table}? Say so in OWNERS of tests/authorization/ledger.py"
+    kept = ", ".join(f"t.{column}" for column in columns if (table, column) not in COUNTERS)
+    where = f" WHERE {TRIES[table]}" if table in TRIES else ""
+    return f"SELECT '{table}' AS table, ({owner})::text AS owner, ROW({kept})::text AS text FROM \"{table}\" t{where}"
+
+
+def change(before: frozenset[Row], after: frozenset[Row]) -> Change:
+    """The difference."""
+    return Change(before - after, after - before)
