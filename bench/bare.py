@@ -15,23 +15,23 @@ from websockets.server import ServerProtocol
 from bench import process, runner
 
 
-class Open(msgspec.Struct, tag_field="op", tag="session.open"):
+class Open(msgspec.Struct, kw_only=True, tag_field="op", tag="session.open"):
     """Answered without a look at the token."""
 
-    id: int
+    id: int = 0
     token: str
 
 
-class Ping(msgspec.Struct, tag_field="op", tag="session.ping"):
+class Ping(msgspec.Struct, kw_only=True, tag_field="op", tag="session.ping"):
     """Answered with the time."""
 
-    id: int
+    id: int = 0
 
 
-class Close(msgspec.Struct, tag_field="op", tag="session.close"):
+class Close(msgspec.Struct, kw_only=True, tag_field="op", tag="session.close"):
     """Here because a union of one is no union."""
 
-    id: int
+    id: int = 0
 
 
 class Answer(msgspec.Struct):

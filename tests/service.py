@@ -39,10 +39,14 @@ class Service:
         with self.output.open("ab") as output:
             environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
             self.process = subprocess.Popen(self._argv, stdout=output, stderr=output, env=environment)
-        while "is ready after" not in self.text[already:]:
-            assert self.process.poll() is None, self.text
-            assert time.monotonic() - began < 60, self.text
-            await asyncio.sleep(0.02)
+        try:
+            while "is ready after" not in self.text[already:]:
+                assert self.process.poll() is None, self.text
+                assert time.monotonic() - began < 60, self.text
+                await asyncio.sleep(0.02)
+        except BaseException:
+            self.stop(signal.SIGKILL)
+            raise
         found = re.findall(r"^  socket +(\S+)$", self.text, re.MULTILINE)
         self.url = found[-1]
         return time.monotonic() - began
