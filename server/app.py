@@ -16,7 +16,7 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import owner
+from server import login, owner
 from server.attempt import Attempts
 from server.config import Config, ConfigError
 from server.context import Context
@@ -111,7 +111,7 @@ class Server:
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)
         self.port = await self.gateway.listen(encode(self._hello()))
-        jobs = (self.health.run, self.revocations.run, self.outbox.run, self.measures.run, self._prune)
+        jobs = (self.health.run, self.revocations.run, self.outbox.run, self.measures.run, self._prune, self._reseal)
         self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
 
     async def _storage(self) -> tuple[str, str]:
@@ -198,6 +198,10 @@ class Server:
             await device.prune(self.pool)
             await audit.prune(self.pool, _AUDIT_DAYS)
 
+    async def _reseal(self) -> None:
+        """After a rotation: once this is done, nothing stored needs an older secret but the tokens in use."""
+        await login.reseal(self.pool, self.keys)
+
     # What the parts are told
 
     def _converse(self, socket: Socket) -> Context:
@@ -249,13 +253,13 @@ class Server:
         except Refusal as refusal:
             log.warning("%s was not done: %s", getattr(job, "__qualname__", "a job"), refusal)
 
-    def description(self, domain: str | None) -> Description:
-        """This server's protocol, made when it is first asked for."""
-
+    async def description(self, domain: str | None) -> Description:
+        """This server's protocol, made when it is first asked for: that takes a while, so not on the loop."""
         from server import document
 
         if domain not in self._descriptions:
-            self._descriptions[domain] = document.description(self.router.ops.values(), domain)
+            ops = list(self.router.ops.values())
+            self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
 
 

@@ -63,6 +63,11 @@ class Context:
         return self.session.device if self.session else None
 
     @property
+    def connected(self) -> bool:
+        """Whether somebody is still there."""
+        return self.socket.conversation is self
+
+    @property
     def origin(self) -> Origin:
         """Where the request came from, for the audit log."""
         return Origin(self.socket.address, self.device)

@@ -23,9 +23,11 @@ from websockets.datastructures import MultipleValuesError
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 from server import proxy
+from server.config import ConfigError
+from server.core import frame
 from server.http import Answer
 from server.metric import Histogram
-from server.wire import Conversation, Socket, frame
+from server.wire import Conversation, Socket
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -56,8 +58,8 @@ class Gateway:
         self.extensions = [ServerPerMessageDeflateFactory()] if config.compression else None
         self.frame_interval = 1.0 / config.frames_per_second
         self.frame_burst = config.frames_in_burst * self.frame_interval
-        self._trusted = proxy.networks(config.trusted_proxies)
-        self._origins = frozenset(config.origins)
+        self._trusted = _networks(config)
+        self._origins = frozenset(_origin(text) for text in (*config.origins, config.public_url) if text)
         self._number = 0
         self._hello = b""
         self._servers: list[asyncio.Server] = []
@@ -73,18 +75,30 @@ class Gateway:
         self._pending: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
 
     # Listening
 
-    async def listen(self, hello: bytes) -> int:
+    async def listen(self, hello: bytes = b"") -> int:
         """Open the port (or the Unix socket) and return its number (0 for a Unix socket)."""
-        self._hello = frame(1, hello)
-        self._sweeper = self.loop.call_later(1.0, self._sweep, self.loop.time() + 1.0)
+        self._hello = frame(1, hello) if hello else b""
         self._tls = self._tls_context()
+        port = await self._listen()
+        self._sweeper = self.loop.call_later(1.0, self._sweep, self.loop.time() + 1.0)
+        return port
+
+    async def _listen(self) -> int:
         if self.config.unix_socket is not None:
             return await self._listen_unix(self.config.unix_socket)
         server = await self.loop.create_server(
-            self._socket, self.config.host, self.config.port, backlog=4096, reuse_port=True, ssl=self._tls
+            self._socket,
+            self.config.host,
+            self.config.port,
+            backlog=4096,
+            reuse_port=True,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.config.handshake_timeout if self._tls else None,
+            ssl_shutdown_timeout=_CLOSE_WITHIN if self._tls else None,
         )
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
@@ -102,20 +116,33 @@ class Gateway:
     def _tls_context(self) -> ssl.SSLContext | None:
         if self.config.tls_certificate is None:
             return None
+        try:
+            context = self._load_certificate(self.config.tls_certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"tls_certificate: {self.config.tls_certificate} cannot be used: {error}") from None
+        context.sni_callback = self._newest_certificate
+        return context
+
+    def _load_certificate(self, file: Path) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.config.tls_certificate, self.config.tls_key)
+        context.load_cert_chain(file, self.config.tls_key, password="")  # a key with a password must not ask for it
         return context
+
+    def _newest_certificate(self, connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
+        if self._tls is not None:
+            connection.context = self._tls
 
     def reload_certificate(self) -> None:
         """Take the certificate files as they are now, for handshakes from here on."""
-        if self._tls is None or self.config.tls_certificate is None:
+        if self.config.tls_certificate is None:
             return
         try:
-            self._tls.load_cert_chain(self.config.tls_certificate, self.config.tls_key)
+            # A context of its own: a file that turns out to be broken half-way would break the one in use.
+            self._tls = self._load_certificate(self.config.tls_certificate)
             log.info("certificate reloaded")
-        except (OSError, ssl.SSLError):
-            log.exception("the new certificate cannot be used; the old one stays")
+        except (OSError, ssl.SSLError) as error:
+            log.error("the new certificate cannot be used, the old one stays: %s", error)  # noqa: TRY400
 
     # What sockets report
 
@@ -127,9 +154,17 @@ class Gateway:
     def connected(self, socket: Socket) -> None:
         """Bytes may come now."""
         self.sockets.add(socket)
-        self._handshakes[socket] = self.tick + ceil(self.config.handshake_timeout)
-        if len(self.sockets) > self.config.connections or (not self.proxied and not proxy.trusted(socket.address, self._trusted) and not self._count(socket)):
+        self._handshakes[socket] = self._in(self.config.handshake_timeout)
+        if not self._welcome(socket):
             socket.abort()
+
+    def _welcome(self, socket: Socket) -> bool:
+        """Who is trusted to speak for others is counted under their addresses, once they are known."""
+        if len(self.sockets) > self.config.connections:
+            return False
+        if proxy.trusted(socket.address, self._trusted):
+            return True
+        return not self.proxied and self._count(socket)
 
     def _count(self, socket: Socket) -> bool:
         """Give the socket a place under its address; False when there is none left."""
@@ -156,10 +191,8 @@ class Gateway:
         values = headers.get_all("X-Forwarded-For")
         if values and proxy.trusted(socket.address, self._trusted):
             socket.address = proxy.forwarded(socket.address, values, self._trusted)
-        if "Upgrade" not in headers:
-            if self.site is None:
-                return Answer(404, b"not found\n")
-            return self.site.answer(request, socket.address, bool(values or "Forwarded" in headers))
+        if "websocket" not in headers.get("Upgrade", "").lower():
+            return Answer(404, b"not found\n") if self.site is None else self.site.answer(request, socket.address)
         if request.path.partition("?")[0] not in SOCKET_PATHS:
             return Answer(404, b"the socket is at /\n")
         if self.draining:
@@ -176,14 +209,14 @@ class Gateway:
         return None
 
     def _origin_allowed(self, origin: str | None, host: str) -> bool:
-        if origin is None or origin in self._origins:
+        if origin is None or _origin(origin) in self._origins:
             return True
-        return origin.partition("://")[2].lower() == host.lower()
+        return bool(host) and origin.partition("://")[2].lower() == host.lower()
 
     def opened(self, socket: Socket) -> Conversation:
         """The handshake is done: say hello and wait for a login."""
         self._handshakes.pop(socket, None)
-        self._logins[socket] = self.tick + ceil(self.config.login_timeout)
+        self._logins[socket] = self._in(self.config.login_timeout)
         self._beats[socket.number % len(self._beats)].add(socket)
         socket.transport.write(self._hello)
         return self.converse(socket)
@@ -191,24 +224,24 @@ class Gateway:
     def logged_in(self, socket: Socket) -> None:
         """A session was opened: the login deadline is met, larger frames are welcome."""
         if self._logins.pop(socket, None) is not None and socket in self._counted:
-            self._pending[self._counted[socket]] -= 1
+            _less(self._pending, self._counted[socket])
         socket.protocol.max_message_size = self.config.frame_bytes
 
     def logged_out(self, socket: Socket) -> None:
         """The session was closed: back to the limits of strangers."""
         if socket in self.sockets and socket not in self._logins:
-            self._logins[socket] = self.tick + ceil(self.config.login_timeout)
+            self._logins[socket] = self._in(self.config.login_timeout)
             if socket in self._counted:
                 self._pending[self._counted[socket]] += 1
         socket.protocol.max_message_size = self.config.frame_bytes_before_login
 
     def closing(self, socket: Socket) -> None:
-        """A close frame was sent: the other side has a moment to answer it."""
-        self._closing[socket] = self.tick + _CLOSE_WITHIN
+        """The last word was sent: the other side has a moment to read it."""
+        self._closing.setdefault(socket, self._in(_CLOSE_WITHIN))
 
     def full(self, socket: Socket) -> None:
         """Its write buffer has filled: it has a moment to read."""
-        self._full[socket] = self.tick + ceil(self.config.write_timeout)
+        self._full[socket] = self._in(self.config.write_timeout)
 
     def not_full(self, socket: Socket) -> None:
         """It has read."""
@@ -217,6 +250,8 @@ class Gateway:
     def lost(self, socket: Socket) -> None:
         """The connection is gone."""
         self.sockets.discard(socket)
+        if self.draining and not self.sockets:
+            self._empty.set()
         self._beats[socket.number % len(self._beats)].discard(socket)
         pending = self._handshakes.pop(socket, None) is not None
         pending = self._logins.pop(socket, None) is not None or pending
@@ -228,8 +263,7 @@ class Gateway:
             if pending:
                 _less(self._pending, group)
         if socket.conversation is not None:
-            received = socket.protocol.close_rcvd
-            self.closes[socket.close_code or (received.code if received else 1006)] += 1
+            self.closes[socket.close_code or 1006] += 1
 
     def count_refused(self, socket: Socket) -> None:
         """A frame had to be refused unseen; an address that does it again and again is shut out for a while."""
@@ -250,8 +284,15 @@ class Gateway:
 
     # Time
 
+    def _in(self, seconds: float) -> int:
+        """The tick when so many seconds have passed for certain."""
+        return self.tick + ceil(seconds) + 1
+
     def _sweep(self, due: float) -> None:
-        self.lag.observe(max(0.0, self.loop.time() - due))
+        now = self.loop.time()
+        self.lag.observe(max(0.0, now - due))
+        due = max(due + 1.0, now)
+        self._sweeper = self.loop.call_at(due, self._sweep, due)  # first of all: no error below ends the sweeps
         self.tick += 1
         self._expire(self._handshakes, Socket.abort)
         self._expire(self._logins, _too_late)
@@ -259,9 +300,12 @@ class Gateway:
         self._expire(self._closing, Socket.abort)
         self._heartbeat(self._beats[self.tick % len(self._beats)])
         if self.tick % _REFUSED_PERIOD == 0:
-            self._refused.clear()
-        due = max(due + 1.0, self.loop.time())
-        self._sweeper = self.loop.call_at(due, self._sweep, due)
+            self._forget_refused()
+
+    def _forget_refused(self) -> None:
+        self._refused.clear()
+        for socket in self.sockets:
+            socket.refused = 0
 
     def _expire(self, deadlines: dict[Socket, int], end: Callable[[Socket], None]) -> None:
         """End the sockets whose time is up; deadlines of one kind stand in the order of their time."""
@@ -293,9 +337,9 @@ class Gateway:
         """Close every socket, and wait a little until they have read what they were sent."""
         for socket in list(self.sockets):
             socket.close(code, reason)
-        end = self.loop.time() + 2.0
-        while self.sockets and self.loop.time() < end:
-            await asyncio.sleep(0.02)
+        if self.sockets:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), 2.0)
         for socket in list(self.sockets):
             socket.abort()
         if self._sweeper is not None:
@@ -307,6 +351,22 @@ class Gateway:
 
 def _too_late(socket: Socket) -> None:
     socket.close(4408, "log in sooner: open a session right after connecting")
+
+
+def _networks(config: Config) -> tuple[proxy.Network, ...]:
+    try:
+        trusted = proxy.networks(config.trusted_proxies)
+    except ValueError as error:
+        raise ConfigError(f"trusted_proxies: {error}") from None
+    if config.proxy_protocol and not trusted and config.unix_socket is None:
+        raise ConfigError("proxy_protocol: nobody could connect, name the proxies in trusted_proxies")
+    return trusted
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers write it, whatever an operator wrote behind or above it."""
+    scheme, _, rest = text.lower().partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}"
 
 
 def _less(counter: Counter[str], key: str) -> None:

@@ -12,12 +12,16 @@ import mimetypes
 import zlib
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from websockets.datastructures import Headers
+from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
 from websockets.http11 import Response
+
+from server import proxy
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -26,7 +30,7 @@ WEB = Path(__file__).parent / "web"
 _LARGEST_FILE = 1 << 20
 _AVATARS = "/avatar/"
 _PAGES = {"/", "/claim", "/verify", "/reset", "/external"}
-_LOCAL = ("127.", "::1", "unix")
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json"}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -48,28 +52,34 @@ class Answer(Struct, frozen=True):
     kind: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
 
-    def response(self, request: Request) -> Response:
+    @classmethod
+    def refused(cls, response: Response) -> Answer:
+        """A handshake that websockets refused, in its words."""
+        names = [name for name in ("Allow", "Upgrade") if name in response.headers]
+        kept = tuple((name, response.headers[name]) for name in names)
+        return cls(response.status_code, bytes(response.body), headers=kept)
+
+    def response(self, method: str) -> Response:
         """As websockets sends it; HEAD gets the headers alone."""
         headers = Headers()
         headers["Date"] = formatdate(usegmt=True)
         headers["Connection"] = "close"
         headers["Content-Type"] = self.kind
-        headers["Content-Length"] = str(len(self.body))
+        if self.status != HTTPStatus.NOT_MODIFIED:
+            headers["Content-Length"] = str(len(self.body))
         for name, value in (*SECURITY_HEADERS.items(), *self.headers):
             headers[name] = value
-        return Response(self.status, _PHRASES[self.status], headers, b"" if request.method == "HEAD" else self.body)
+        phrase = HTTPStatus(self.status).phrase
+        return Response(self.status, phrase, headers, b"" if method == "HEAD" else self.body)
 
 
-_PHRASES = {
-    200: "OK",
-    304: "Not Modified",
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    429: "Too Many Requests",
-    503: "Service Unavailable",
-}
+def complaint(error: Exception) -> Answer:
+    """What to say about bytes that are no request."""
+    if isinstance(error, RequestLineTooLong):
+        return Answer(414, b"the request line is too long\n")
+    if isinstance(error, HeaderLineTooLong | TooManyHeaders):
+        return Answer(431, b"the headers are too large\n")
+    return Answer(400, b"this is no request that is answered here: HTTP/1.1, GET or HEAD, without a body\n")
 
 
 class File(Struct, frozen=True):
@@ -99,7 +109,7 @@ class Site:
         """The avatar that a new account begins with."""
         return self.avatars[zlib.crc32(username.encode()) % len(self.avatars)] if self.avatars else ""
 
-    def answer(self, request: Request, address: str, forwarded: bool) -> Answer:
+    def answer(self, request: Request, address: str) -> Answer:
         """The answer to one plain request."""
         if request.method not in ("GET", "HEAD"):
             return Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
@@ -110,15 +120,15 @@ class Site:
             ready, body = self._ready()
             return Answer(200 if ready else 503, body, "application/json", _FRESH)
         if path == "/metrics":
-            return self._measured(request, address, forwarded)
+            return self._measured(request, address)
         return self._file(request, path)
 
-    def _measured(self, request: Request, address: str, forwarded: bool) -> Answer:
+    def _measured(self, request: Request, address: str) -> Answer:
         if self._token:
             given = request.headers.get("Authorization", "").encode(errors="replace")
             allowed = hmac.compare_digest(given, f"Bearer {self._token}".encode())
         else:
-            allowed = address.startswith(_LOCAL) and not forwarded
+            allowed = proxy.local(address) and not any(name in request.headers for name in _FORWARDED)
         if not allowed:
             return Answer(403, b"metrics are for this machine, or for who has the token\n")
         return Answer(200, self._metrics(), "text/plain; version=0.0.4; charset=utf-8", _FRESH)
@@ -128,7 +138,7 @@ class Site:
         if found is None:
             return Answer(404, b"not found\n")
         caching = (("ETag", found.tag), ("Cache-Control", "no-cache"))
-        if request.headers.get("If-None-Match") == found.tag:
+        if found.tag in request.headers.get("If-None-Match", ""):
             return Answer(304, b"", found.kind, caching)
         return Answer(200, found.body, found.kind, caching)
 

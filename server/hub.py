@@ -19,8 +19,10 @@ class Hub:
         self._by_login: dict[UUID, set[Context]] = {}
 
     def join(self, ctx: Context, session: Session) -> None:
-        """The socket speaks for this session from now on."""
+        """The socket speaks for this session from now on, unless it hung up while it logged in."""
         self.leave(ctx)
+        if not ctx.connected:
+            return
         ctx.session = session
         self._by_login.setdefault(_login(session), set()).add(ctx)
 

@@ -2,17 +2,22 @@
 
 Rule 1: a wrong name, a wrong password and a missing account are one refusal, after the same time.
 Rule 2: what is dangerous asks for the password again; with an authenticator, a login asks for its code.
+Rule 3: a login counts only if what it was checked against still holds when it is stored: who changes a password
+logs out those who are just logging in with the old one, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import msgspec
+
 from protocol.account import SecondStep, Tokens
-from protocol.error import PasswordNeeded, Unauthenticated, WrongCredentials
+from protocol.error import Expired, Overloaded, PasswordNeeded, Unauthenticated, WrongCredentials
 from server import attempt, totp
-from server.secret import digest, ticket
+from server.secret import Keyring, digest, ticket
 from storage import account, audit, device, two_factor
 from storage import ticket as tickets
 from storage.account import Login
@@ -42,13 +47,23 @@ async def with_password(ctx: Context, name: str, name_key: str, password: str) -
     assert found is not None and found.password_hash is not None
     await ctx.app.attempts.give_back(attempts)
     if ctx.app.passwords.outdated(found.password_hash):
-        await account.set_password(ctx.db, found.id, await ctx.app.passwords.hash(password))
+        return await _rehashed(ctx, found, password)
     return found
+
+
+async def _rehashed(ctx: Context, who: Login, password: str) -> Login:
+    """With a hash of today's costs, unless the password was changed meanwhile."""
+    fresh = await ctx.app.passwords.hash(password)
+    await account.replace_password(ctx.db, who.id, who.password_hash, fresh)
+    return msgspec.structs.replace(who, password_hash=fresh)
 
 
 async def finish(ctx: Context, db: Database, who: Login, device_name: str, how: str) -> Tokens | SecondStep:
     """Tokens for a new device, or the question for the second factor."""
-    if who.two_factor:
+    now = await account.hold(db, who.id)
+    if now is None or now.password_hash != who.password_hash:
+        raise Overloaded("this account was changed just now: try again", retry_after=0.2)
+    if now.two_factor:
         secret = ticket()
         await tickets.issue(db, SECOND_STEP, digest(secret), who.id, _SECOND_STEP_SECONDS, device_name, only=False)
         return SecondStep(ticket=secret, expires_in=_SECOND_STEP_SECONDS)
@@ -100,13 +115,14 @@ async def check_code(ctx: Context, db: Database, who: UUID, code: str) -> None:
     attempts = attempt.codes(str(who))
     await ctx.app.attempts.take(attempts)
     if not await (_use_code(ctx, db, who, code) if code.isdecimal() else _use_recovery(db, who, code)):
+        ctx.app.later(audit.record(ctx.db, who, "code.wrong", ctx.origin))
         raise WrongCredentials("the code is wrong, or was used before")
     await ctx.app.attempts.give_back(attempts)
 
 
 async def _use_code(ctx: Context, db: Database, who: UUID, code: str) -> bool:
     found = await two_factor.get(db, who, lock=True)
-    if found is None:
+    if found is None or not found.confirmed:
         return False
     step = totp.match(ctx.app.keys.unseal(found.sealed, purpose(who)), code, found.last_step)
     if step is not None:
@@ -121,6 +137,13 @@ async def _use_recovery(db: Database, who: UUID, code: str) -> bool:
 def recovery_hash(who: UUID, code: str) -> bytes:
     """What the database keeps of a recovery code; dashes and case do not matter."""
     return digest(f"{who}:{code.replace('-', '').upper()}")
+
+
+async def reseal(db: Database, keys: Keyring) -> None:
+    """Move what older secrets have sealed to the current one, so that they can be dropped some day."""
+    for who, box in await two_factor.sealed_before(db, keys.current.id):
+        with contextlib.suppress(Expired):
+            await two_factor.reseal(db, who, box, keys.seal(keys.unseal(box, purpose(who)), purpose(who)))
 
 
 def purpose(who: UUID) -> str:

@@ -12,19 +12,25 @@ from functools import lru_cache
 from protocol.error import Invalid
 
 _JOINERS = "_.-"
-_RESERVED = frozenset({"everyone", "here", "system", "onesocket", "deleted", "admin", "owner", "support"})
+_RESERVED = ("everyone", "here", "system", "onesocket", "deleted", "admin", "owner", "support")
+# Letters and marks that show nothing at all: Hangul fillers, Khmer inherent vowels, variation selectors.
+_INVISIBLE = frozenset(
+    map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x3164, 0xFFA0))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+# Marks put onto letters of any script; those of other blocks are vowels, without which a word is another one.
+_DECORATION = ((0x300, 0x36F), (0x483, 0x489), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F))
 
 
 def clean(name: str) -> str:
     """The name as it is kept; `Invalid` when it has other characters than letters, digits and single joiners."""
     name = unicodedata.normalize("NFKC", name).strip()
     letters = [c for c in name if unicodedata.category(c)[0] in "LN"]
-    allowed = all(unicodedata.category(c)[0] in "LMN" or c in _JOINERS for c in name)
+    allowed = all(unicodedata.category(c)[0] in "LMN" or c in _JOINERS for c in name) and not _INVISIBLE & set(name)
     if not allowed or not letters or unicodedata.category(name[0])[0] not in "LN":
         raise Invalid("a username has letters, digits and `_ . -`, and begins with a letter or digit", field="username")
     if not 2 <= len(name) <= 32:
         raise Invalid("a username has 2 to 32 characters", field="username")
-    if look(name) in _RESERVED:
+    if look(name) in map(look, _RESERVED):
         raise Invalid("this name is reserved", field="username")
     return name
 
@@ -33,17 +39,20 @@ def look(name: str) -> str:
     """What the name looks like; equal for names that would be taken for each other."""
     folded = unicodedata.normalize("NFKC", name).casefold()
     skeleton = "".join(_latin(c) for c in unicodedata.normalize("NFD", folded))
-    bare = "".join(c for c in skeleton if unicodedata.category(c) != "Mn" or ord(c) > 0x36F)
+    bare = "".join(c for c in skeleton if not any(first <= ord(c) <= last for first, last in _DECORATION))
     return unicodedata.normalize("NFC", bare).casefold().replace("0", "o").replace("1", "l").replace("i", "l")
 
 
 @lru_cache(4096)
 def _latin(character: str) -> str:
-    """The Latin letter that a character is taken for, else itself."""
+    """The Latin letter that a character is taken for, else the first of those it is taken for."""
     if character.isascii():
         return character
     from confusable_homoglyphs import confusables
 
     found = confusables.is_confusable(character, greedy=True, preferred_aliases=[])
-    options = [one["c"] for entry in found or () for one in entry["homoglyphs"] if one["c"].isascii()]
-    return min(options, key=lambda c: (not c.isalnum(), len(c), c)).casefold() if options else character
+    options: list[str] = [one["c"] for entry in found or () for one in entry["homoglyphs"]]
+    latin = [one for one in options if one.isascii()]
+    if latin:
+        return min(latin, key=lambda c: (not c.isalnum(), len(c), c)).casefold()
+    return min([character, *(one for one in options if len(one) == 1)])

@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 _V2 = b"\r\n\r\n\x00\r\nQUIT\n"
-_LONGEST_V1 = 107
+_V1 = b"PROXY "
+_LONGEST_V1, _LONGEST_V2 = 107, 536
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -54,6 +55,14 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
+def local(address: str) -> bool:
+    """Whether a peer is on this machine."""
+    try:
+        return address == "unix" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
 def trusted(address: str, allowed: Sequence[Network]) -> bool:
     """Whether a peer may name whom it forwards. A Unix socket's peer is on this machine, by our own file mode."""
     if address == "unix":
@@ -83,31 +92,36 @@ def parse(data: bytes) -> Opening | None:
     """The PROXY header (v1 or v2) at the start of a connection; None while it is incomplete."""
     if data.startswith((_V2[: len(data)], _V2)):
         return _parse_v2(data)
-    if not b"PROXY ".startswith(data[:6]) and not data.startswith(b"PROXY "):
+    if not data.startswith((_V1[: len(data)], _V1)):
         raise ValueError("no PROXY header")
-    end = data.find(b"\r\n")
-    if end < 0:
-        if len(data) > _LONGEST_V1:
-            raise ValueError("PROXY line too long")
+    end = data.find(b"\r\n", 0, _LONGEST_V1)
+    if end >= 0:
+        return Opening(_named(data[:end].decode("ascii").split(" ")), data[end + 2 :])
+    if len(data) >= _LONGEST_V1:
+        raise ValueError("PROXY line too long")
+    return None
+
+
+def _named(words: list[str]) -> str | None:
+    if words[1] == "UNKNOWN":
         return None
-    words = data[:end].decode("ascii").split(" ")
-    known = len(words) == 6 and words[1] in ("TCP4", "TCP6")
-    if not known and words[1:2] != ["UNKNOWN"]:
+    address = ipaddress.ip_address(words[2] if len(words) == 6 else "")
+    if words[1] != f"TCP{address.version}":
         raise ValueError("bad PROXY line")
-    return Opening(normal(str(ipaddress.ip_address(words[2]))) if known else None, data[end + 2 :])
+    return normal(str(address))
 
 
 def _parse_v2(data: bytes) -> Opening | None:
     if len(data) < 16:
         return None
     size = 16 + int.from_bytes(data[14:16], "big")
-    if data[12] >> 4 != 2 or size > 16 + 536:
+    version, command, family = data[12] >> 4, data[12] & 15, data[13] >> 4
+    if version != 2 or command > 1 or size > 16 + _LONGEST_V2:
         raise ValueError("bad PROXY header")
     if len(data) < size:
         return None
-    command, family = data[12] & 15, data[13] >> 4
     width = {1: 4, 2: 16}.get(family)
-    if command != 1 or width is None:
+    if command == 0 or width is None:
         return Opening(None, data[size:])
     if size < 16 + 2 * width + 4:
         raise ValueError("bad PROXY header")

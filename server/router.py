@@ -215,14 +215,15 @@ class Router:
         except (Exception, asyncio.CancelledError) as error:
             self._refuse(ctx, one, frame.id, error, started)
         finally:
-            self._finished(ctx, frame.id)
+            self._finished(ctx, one, frame.id)
 
-    def _finished(self, ctx: Context, request_id: int) -> None:
+    def _finished(self, ctx: Context, one: Op, request_id: int) -> None:
         if ctx.in_flight is not None:
             ctx.in_flight.discard(request_id)
-        ctx.alone = False
+        if one.alone:
+            ctx.alone = False
         backlog, ctx.backlog = ctx.backlog, None
-        if backlog is not None:
+        if backlog is not None and ctx.connected:
             for data in backlog:
                 self.receive(ctx, data)
             ctx.socket.resume_reading()

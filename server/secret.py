@@ -117,7 +117,7 @@ class Keyring:
             return Claims(UUID(claims["sub"]), UUID(claims["sid"]))
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("this access token has expired: use account.refresh") from None
-        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError):
+        except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError, RecursionError):
             raise Unauthenticated("this is no access token of this server") from None
 
     # Refresh tokens: device, random part, and a MAC that tells ours from made-up ones
@@ -126,28 +126,25 @@ class Keyring:
         """The first token of a device's chain."""
         return self._refresh(self.current, device, secrets.token_bytes(32))
 
-    def next_refresh(self, token: str, nonce: UUID) -> str:
-        """The successor: the same for the same nonce, unguessable without the server's key."""
-        key, device = self._verify(token)
-        return self._refresh(key, device, hmac.digest(key.refresh, token.encode() + nonce.bytes, "sha256"))
+    def next_refresh(self, token: str, nonce: UUID) -> list[str]:
+        """The successor, and what it would be with each older key: the same for the same nonce, else unguessable."""
+        device, seed = self.refresh_device(token), token.encode() + nonce.bytes
+        return [self._refresh(key, device, hmac.digest(key.refresh, seed, "sha256")) for key in self._keys.values()]
 
     def refresh_device(self, token: str) -> UUID:
         """Whose token this is; `Unauthenticated` when this server has not made it."""
-        return self._verify(token)[1]
-
-    def _refresh(self, key: Key, device: UUID, random: bytes) -> str:
-        body = device.bytes + random
-        return _REFRESH + key.id + _text(body + hmac.digest(key.refresh, b"mac" + body, "sha256")[:16])
-
-    def _verify(self, token: str) -> tuple[Key, UUID]:
         key = self._keys.get(token[len(_REFRESH) : len(_REFRESH) + 12])
         body = _bytes(token[len(_REFRESH) + 12 :])
-        if not token.startswith(_REFRESH) or key is None or len(body) != 64:
+        if key is None or len(body) != 64 or token != _REFRESH + key.id + _text(body):
             raise Unauthenticated("this is no refresh token of this server")
         mac = hmac.digest(key.refresh, b"mac" + body[:48], "sha256")[:16]
         if not hmac.compare_digest(mac, body[48:]):
             raise Unauthenticated("this is no refresh token of this server")
-        return key, UUID(bytes=body[:16])
+        return UUID(bytes=body[:16])
+
+    def _refresh(self, key: Key, device: UUID, random: bytes) -> str:
+        body = device.bytes + random
+        return _REFRESH + key.id + _text(body + hmac.digest(key.refresh, b"mac" + body, "sha256")[:16])
 
     # Sealed boxes: what the database must hold but not know
 
@@ -163,7 +160,7 @@ class Keyring:
             raise Expired("this was sealed with a secret that the server no longer has")
         try:
             return key.seal.decrypt(box[6:18], box[18:], purpose.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise Expired("this was sealed for something else") from None
 
 

@@ -33,6 +33,7 @@ from storage.migrate import migrate
 from storage.pool import Pool
 
 log = logging.getLogger("onesocket.supervisor")
+_SPARE_CONNECTIONS = 20  # for the supervisor itself, backups and somebody with psql
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE = 0.1, 5.0, 10.0
 
 
@@ -131,7 +132,12 @@ class Supervisor:
     async def _with_storage(self, config: Config) -> Config:
         """The settings with where storage is, and with the secret that all workers share."""
         if not (config.database_url and config.redis_url):
-            self._embedded = Embedded(config.folder, postgres=not config.database_url, redis=not config.redis_url)
+            self._embedded = Embedded(
+                config.folder,
+                postgres=not config.database_url,
+                redis=not config.redis_url,
+                max_connections=max(100, config.workers * config.pool_size + _SPARE_CONNECTIONS),
+            )
             await self._embedded.start()
         secrets = [config.secret, *config.previous_secrets] if config.secret else secret_file(_key_file(config))
         return msgspec.structs.replace(

@@ -3,6 +3,8 @@
 Rule 1: no task and no timer per socket; the gateway's one sweep keeps all deadlines.
 Rule 2: both directions are bounded: a client that floods is not read, one that does not read is closed.
 Rule 3: what is sent within one turn of the event loop leaves in one write.
+Rule 4: an end is told before it comes: the close frame goes out, then the end of the stream, and what still arrives
+is thrown away for a moment, since a reset would destroy what the other side has not read yet.
 """
 
 from __future__ import annotations
@@ -14,16 +16,17 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
+from websockets.protocol import CONNECTING, OPEN
 
 from server import proxy
-from server.http import Answer
+from server.core import Core, frame
+from server.http import Answer, complaint
 
 if TYPE_CHECKING:
     from server.gateway import Gateway
 
 _HANDSHAKE_BYTES = 16384
+_AT_ONCE = 4096
 _PING = b"\x89\x00"
 _silent = logging.getLogger("onesocket.websockets")
 _silent.setLevel(logging.ERROR)
@@ -39,20 +42,10 @@ class Conversation(Protocol):
         """A complete binary message."""
 
     def flooded(self, data: bytes, retry_after: float) -> None:
-        """A text message beyond the rate; it must not be acted on."""
+        """A message beyond the rate; it must not be acted on."""
 
     def closed(self) -> None:
         """The socket is gone."""
-
-
-def frame(opcode: int, body: bytes) -> bytes:
-    """A complete unmasked frame."""
-    size = len(body)
-    if size < 126:
-        return bytes((0x80 | opcode, size)) + body
-    if size < 65536:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + body
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + body
 
 
 class Socket(asyncio.Protocol):
@@ -94,7 +87,7 @@ class Socket(asyncio.Protocol):
         self._paused = 0
         self._even = 0.0
         self._opcode = 0
-        self._parts: list[bytes] | None = None
+        self._parts: bytearray | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
 
     # Connection
@@ -103,7 +96,7 @@ class Socket(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         limits = self.gateway.config
         self.transport.set_write_buffer_limits(high=limits.write_buffer_bytes // 4)
-        self.protocol = ServerProtocol(
+        self.protocol = Core(
             extensions=self.gateway.extensions,
             max_size=limits.frame_bytes_before_login,
             logger=_silent,
@@ -120,27 +113,49 @@ class Socket(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
-        self._flush()
+        self.flush()
         return False
 
     def data_received(self, data: bytes) -> None:
         self.heard = self.gateway.tick
-        if self.conversation is None:
-            self.received += len(data)
-            if self.received > _HANDSHAKE_BYTES:
-                self.transport.abort()
-                return
-            if self.opening is not None:
-                data = self._after_proxy_line(data)
         self._inside = True
+        if self.conversation is None or len(data) > _AT_ONCE:
+            self._read_in_steps(data)
+        else:
+            self._read(data)
+        self._inside = False
+        self.flush()
+
+    def _read_in_steps(self, data: bytes) -> None:
+        """The handshake first, then not too many frames at once: those behind a flood are not even parsed."""
+        if self.conversation is None:
+            data = self._open(data)
+        for at in range(0, len(data), _AT_ONCE):
+            self._read(data[at : at + _AT_ONCE])
+
+    def _read(self, data: bytes) -> None:
         self.protocol.receive_data(data)
         for event in self.protocol.events_received():
             if isinstance(event, Frame):
                 self._frame(event)
-            elif isinstance(event, Request):
-                self._request(event)
-        self._inside = False
-        self._flush()
+
+    # Before the conversation
+
+    def _open(self, data: bytes) -> bytes:
+        """Up to the answer to the handshake; returns what came behind it, which nobody has looked at yet."""
+        if self.protocol.eof_sent:
+            return b""
+        self.received += len(data)
+        if self.received > _HANDSHAKE_BYTES:
+            self._turn_away(Answer(431, b"the request is too large\n"))
+            return b""
+        if self.opening is not None:
+            data = self._after_proxy_line(data)
+        while data and self.conversation is None and not self.protocol.eof_sent:
+            end = data.find(b"\n") + 1 or len(data)
+            line, data = data[:end], data[end:]
+            self._handshake(line)
+        return data if self.conversation is not None else b""
 
     def _after_proxy_line(self, data: bytes) -> bytes:
         self.opening = (self.opening or b"") + data
@@ -156,33 +171,52 @@ class Socket(asyncio.Protocol):
             self.address = found.address
         return found.rest
 
+    def _handshake(self, line: bytes) -> None:
+        self.protocol.receive_data(line)
+        for event in self.protocol.events_received():
+            if isinstance(event, Request):
+                self._request(event)
+                return
+        if self.protocol.handshake_exc is not None:
+            self._turn_away(complaint(self.protocol.handshake_exc))
+
     def _request(self, request: Request) -> None:
         answer = self.gateway.answer(self, request)
         if isinstance(answer, Answer):
-            response = answer.response(request)
-            self.protocol.send_response(response)
+            self._turn_away(answer, request.method)
             return
         response = self.protocol.accept(request)
+        if response.status_code != 101:
+            self._turn_away(Answer.refused(response), request.method)
+            return
         self.protocol.send_response(response)
-        if response.status_code == 101:
-            self._flush()
-            self.conversation = self.gateway.opened(self)
+        self.flush()
+        self.conversation = self.gateway.opened(self)
+
+    def _turn_away(self, answer: Answer, method: str = "GET") -> None:
+        """Answer, and say that nothing more comes."""
+        response = answer.response(method)
+        if self.protocol.eof_sent:  # it gave up by itself, with words of its own or none
+            self.protocol.data_to_send()
+            self._out += (response.serialize(), b"")
+        else:
+            self.protocol.send_response(response)
 
     # Messages in
 
     def _frame(self, event: Frame) -> None:
-        opcode = event.opcode
-        if self.conversation is None or self.close_code:
-            return
-        wait = self._over_rate()
-        if opcode is Opcode.CLOSE:
-            return
-        if event.fin and self._parts is None and opcode is Opcode.TEXT:
+        opcode, wait = event.opcode, self._over_rate()
+        if self.close_code:
+            if wait > 0:
+                self._fail(self.close_code, "")
+        elif event.fin and self._parts is None and opcode is Opcode.TEXT:
             self._text(bytes(event.data), wait)
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
-            if wait > 0 and self.count_refused() > self.gateway.config.frames_in_burst:
-                self.close(4429, "too many control frames")
-        else:
+            if wait > 0:
+                self._refuse_part()
+            elif opcode is Opcode.PING:
+                self._out.append(frame(Opcode.PONG, bytes(event.data)))
+        elif opcode is not Opcode.CLOSE:
             self._fragment(event, wait)
 
     def _over_rate(self) -> float:
@@ -208,19 +242,20 @@ class Socket(asyncio.Protocol):
     def _fragment(self, event: Frame, wait: float) -> None:
         """A part of a message; text is checked as it comes, so that bad bytes fail at once."""
         if self._parts is None:
-            self._parts, self._opcode = [], event.opcode
+            self._parts, self._opcode = bytearray(), event.opcode
             self._decoder = codecs.getincrementaldecoder("utf-8")() if event.opcode is Opcode.TEXT else None
-        data = bytes(event.data)
         if self._decoder is not None:
             try:
-                self._decoder.decode(data, final=event.fin)
+                self._decoder.decode(event.data, final=event.fin)
             except UnicodeDecodeError:
                 self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
                 return
-        self._parts.append(data)
+        self._parts += event.data
         if event.fin:
-            whole, self._parts, self._decoder = b"".join(self._parts), None, None
+            whole, self._parts, self._decoder = bytes(self._parts), None, None
             self._deliver(self._opcode, whole, wait)
+        elif wait > 0:
+            self._refuse_part()
 
     def _deliver(self, opcode: int, data: bytes, wait: float) -> None:
         assert self.conversation is not None
@@ -231,68 +266,52 @@ class Socket(asyncio.Protocol):
         else:
             self.conversation.binary(data)
 
+    def _refuse_part(self) -> None:
+        """A frame beyond the rate that nobody can be answered about: a ping, or a part of a message."""
+        if self.count_refused() > self.gateway.config.frames_in_burst:
+            self.close(4429, "too many frames: slow down, then come back")
+
     def count_refused(self) -> int:
-        """One more frame of this socket that had to be refused unseen."""
+        """One more frame of this socket that had to be refused unseen; how many that makes lately."""
         self.refused += 1
         self.gateway.count_refused(self)
         return self.refused
 
     # Messages out
 
-    def send(self, body: bytes) -> None:
-        """Send a text message."""
+    def send(self, body: bytes, opcode: int = Opcode.TEXT) -> None:
+        """Send a message: text, unless the opcode says otherwise."""
         if self.close_code:
             return
-        if self.protocol.extensions:
-            self.protocol.send_text(body)
-            self._out.extend(self.protocol.data_to_send())
-        else:
-            self._out.append(frame(1, body))
-        if not self._inside:
+        if not (self._inside or self._out):
             self.gateway.flush_soon(self)
-
-    def send_message(self, body: bytes, text: bool) -> None:
-        """Send a message of either kind (the echo of the conformance tests)."""
-        if text or self.close_code:
-            self.send(body)
-            return
-        if self.protocol.extensions:
-            self.protocol.send_binary(body)
-            self._out.extend(self.protocol.data_to_send())
+        extensions = self.protocol.extensions
+        if extensions:
+            whole = Frame(Opcode(opcode), body)
+            self._out.append(whole.serialize(mask=False, extensions=extensions))
         else:
-            self._out.append(frame(2, body))
-        if not self._inside:
-            self.gateway.flush_soon(self)
+            self._out.append(frame(opcode, body))
 
     def flush(self) -> None:
         """Write what has gathered (called by the gateway, once a turn)."""
-        self._flush()
-
-    def _flush(self) -> None:
         out, self._out = self._out, []
         out.extend(self.protocol.data_to_send())
         if not out or self.transport.is_closing():
             return
-        if self.full and not self.close_code and self._unread > self.gateway.config.write_buffer_bytes:
-            self.too_slow()
-            return
+        if self.full and not self.close_code:
+            unread = self.transport.get_write_buffer_size()
+            if unread > self.gateway.config.write_buffer_bytes:
+                self.too_slow()
+                return
         self.transport.write(b"".join(out))
-        if out[-1] == b"":
-            self.close_code = self.close_code or self._sent_code()
-            self.transport.close()
-
-    @property
-    def _unread(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    def _sent_code(self) -> int:
-        sent = self.protocol.close_sent
-        return sent.code if sent is not None else 1006
+        if not out[-1]:
+            self._hang_up()
 
     def pause_writing(self) -> None:
         self.full = True
         self.gateway.full(self)
-        self.pause_reading()
+        if not self.close_code:
+            self.pause_reading()
 
     def resume_writing(self) -> None:
         self.full = False
@@ -322,33 +341,54 @@ class Socket(asyncio.Protocol):
 
     def ping(self) -> None:
         """Ask the other side whether it lives."""
-        if self.protocol.state is OPEN and not self.close_code:
+        if self.protocol.state is OPEN and not self.close_code and not self.transport.is_closing():
             self.transport.write(_PING)
 
     def close(self, code: int, reason: str) -> None:
         """End the conversation with a close frame; what was sent before it still arrives."""
-        if self.close_code:
-            return
-        if self.protocol.state is not OPEN:
+        if self.protocol.state is CONNECTING and not self.close_code:
             self.transport.abort()
+        if self.close_code or self.protocol.state is not OPEN:
             return
         self.close_code = code
         self.protocol.send_close(code, reason.encode()[:120].decode(errors="ignore"))
         self.gateway.closing(self)
-        if self._paused and not self.transport.is_closing():
-            self._paused = 0
-            self.transport.resume_reading()
+        self._read_on()
         if not self._inside:
-            self._flush()
-
-    def _fail(self, code: CloseCode, reason: str) -> None:
-        self.close_code = int(code)
-        self.protocol.fail(code, reason)
+            self.flush()
 
     def too_slow(self) -> None:
         """The other side does not read: tell it, should it ever look, and let go."""
-        self.close(4503, "you did not read what you were sent: reconnect and resume")
+        if self.close_code or self.protocol.state is not OPEN:
+            self.transport.abort()
+        else:
+            self.close(4503, "you did not read what you were sent: reconnect and resume")
 
     def abort(self) -> None:
         """Let go without a word."""
         self.transport.abort()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End it at once: nothing that still comes is looked at."""
+        self.close_code = int(code)
+        self.protocol.fail(code, reason)
+
+    def _hang_up(self) -> None:
+        """Everything is said: end our side of the stream, and give the other side a moment to end its own."""
+        self.close_code = self.close_code or self._closed_with()
+        self.gateway.closing(self)
+        self._read_on()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()  # TLS has no half of a stream to end; it reads on by itself
+
+    def _closed_with(self) -> int:
+        """The code that is counted: those that a client makes up are all the same to us."""
+        sent = self.protocol.close_sent
+        return 1006 if sent is None else min(int(sent.code), 3000)
+
+    def _read_on(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = 0
+            self.transport.resume_reading()

@@ -132,6 +132,11 @@ async def login(db: Database, account: UUID) -> Login | None:
     return _login(await db.fetchrow(f"{_LOGIN} a.id = $1", account))
 
 
+async def hold(db: Database, account: UUID) -> Login | None:
+    """One's own login as it is, and stays until the transaction ends."""
+    return _login(await db.fetchrow(f"{_LOGIN} a.id = $1 FOR NO KEY UPDATE OF a", account))
+
+
 async def get(db: Database, account: UUID) -> Account | None:
     """One's own account."""
     row = await db.fetchrow(
@@ -192,7 +197,7 @@ async def update(db: Database, account: UUID, changes: Mapping[str, Any]) -> Non
     assignments = ", ".join(f"{name} = ${i}" for i, name in enumerate(names, 2))
     try:
         await db.execute(
-            f"UPDATE account SET {assignments} WHERE id = $1",
+            f"UPDATE account SET {assignments} WHERE id = $1 AND deleted_at IS NULL",
             account,
             *(changes[name] for name in names),
         )
@@ -203,6 +208,17 @@ async def update(db: Database, account: UUID, changes: Mapping[str, Any]) -> Non
 async def set_password(db: Database, account: UUID, password_hash: str) -> None:
     """A new password."""
     await db.execute("UPDATE account SET password_hash = $2 WHERE id = $1", account, password_hash)
+
+
+async def replace_password(db: Database, account: UUID, old: str | None, password_hash: str) -> bool:
+    """A new password; False when the old one is not that any more."""
+    tag = await db.execute(
+        "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash IS NOT DISTINCT FROM $2",
+        account,
+        old,
+        password_hash,
+    )
+    return tag == "UPDATE 1"
 
 
 async def confirm_email(db: Database, account: UUID, email: str) -> bool:
@@ -217,10 +233,14 @@ async def confirm_email(db: Database, account: UUID, email: str) -> bool:
     if taken:
         return False
     try:
-        await db.execute("UPDATE account SET email = $2, email_verified_at = now() WHERE id = $1", account, email)
+        tag = await db.execute(
+            "UPDATE account SET email = $2, email_verified_at = now() WHERE id = $1 AND deleted_at IS NULL",
+            account,
+            email,
+        )
     except UniqueViolation:
         return False
-    return True
+    return tag == "UPDATE 1"
 
 
 async def link(db: Database, account: UUID, provider: str, issuer: str, subject: str) -> bool:
@@ -246,7 +266,7 @@ async def unlink(db: Database, account: UUID, provider: str) -> bool:
 async def set_role(db: Database, account: UUID, role: str) -> bool:
     """Give somebody a role; False when it is the owner's, and there is one."""
     try:
-        await db.execute("UPDATE account SET role = $2 WHERE id = $1", account, role)
+        await db.execute("UPDATE account SET role = $2 WHERE id = $1 AND deleted_at IS NULL", account, role)
     except UniqueViolation:
         return False
     return True

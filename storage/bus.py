@@ -26,7 +26,11 @@ class Bus:
         from redis.exceptions import RedisError
 
         self._failed = (RedisError, OSError, TimeoutError)
-        self._redis = client.from_url(url, socket_timeout=2.0, socket_connect_timeout=1.0, max_connections=20)
+        # Who comes when all connections are busy waits for one: a crowd is not an absence.
+        pool = client.BlockingConnectionPool.from_url(
+            url, socket_timeout=2.0, socket_connect_timeout=1.0, max_connections=20, timeout=2
+        )
+        self._redis = client.Redis.from_pool(pool)
         self._subscription = client.from_url(url, socket_timeout=None, socket_connect_timeout=1.0).pubsub()
         self._listeners: dict[bytes, Listener] = {}
         self._task: asyncio.Task[None] | None = None

@@ -45,7 +45,7 @@ async def create(
     )
     await db.execute(
         """
-        UPDATE device SET revoked_at = now() WHERE id IN
+        UPDATE device SET revoked_at = now(), push = NULL WHERE id IN
                (SELECT id FROM device WHERE account = $1 AND revoked_at IS NULL ORDER BY seen_at DESC OFFSET $2)
         """,
         account,
@@ -186,7 +186,7 @@ async def revoked_since(db: Database, since: datetime | None) -> tuple[datetime,
 async def set_push(db: Database, device: UUID, push: WebPush | FcmPush | None) -> None:
     """Where notifications for this device go."""
     text = msgspec.json.encode(push).decode() if push else None
-    await db.execute("UPDATE device SET push = $2 WHERE id = $1", device, text)
+    await db.execute("UPDATE device SET push = $2 WHERE id = $1 AND revoked_at IS NULL", device, text)
 
 
 async def prune(db: Database) -> None:

@@ -16,6 +16,15 @@ async def claim(db: Pool, key_id: str, accepted: Set[str]) -> None:
                 "this database was made with another secret: set ONESOCKET_SECRET (or put secret.key into the data "
                 "folder) as it was, or add the old one to `previous_secrets` when rotating"
             )
+        lost = await tx.fetchval(
+            "SELECT count(*) FROM two_factor WHERE encode(substr(secret, 1, 6), 'hex') <> ALL($1::text[])",
+            list(accepted),
+        )
+        if lost:
+            raise StorageError(
+                f"{lost} authenticators were sealed with a secret that this server is not given any more: add it to "
+                "`previous_secrets` once more, or their owners cannot log in"
+            )
         if known != key_id:
             await tx.execute("UPDATE instance SET key_id = $1", key_id)
 

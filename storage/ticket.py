@@ -48,6 +48,15 @@ async def use(db: Database, kind: str, digest: bytes) -> Ticket | None:
     return Ticket(row["account"], row["data"]) if row else None
 
 
+async def known(db: Database, kind: str, digest: bytes) -> bool:
+    """Whether a ticket is good, for who would do something costly before using it."""
+    return bool(
+        await db.fetchval(
+            "SELECT EXISTS (SELECT FROM ticket WHERE hash = $1 AND kind = $2 AND expires_at > now())", digest, kind
+        )
+    )
+
+
 async def attempt(db: Database, kind: str, digest: bytes, tries: int) -> Ticket | None:
     """Look at a ticket for one of a few tries; the last try takes it away."""
     row = await db.fetchrow(
@@ -66,6 +75,11 @@ async def attempt(db: Database, kind: str, digest: bytes, tries: int) -> Ticket 
 async def prune(db: Database) -> None:
     """Forget what has expired."""
     await db.execute("DELETE FROM ticket WHERE expires_at < now()")
+
+
+async def void(db: Database, account: UUID, *kinds: str) -> None:
+    """An account's tickets of these kinds are good no more."""
+    await db.execute("DELETE FROM ticket WHERE account = $1 AND kind = ANY($2)", account, kinds)
 
 
 async def withdraw(db: Database, kind: str) -> None:

@@ -49,6 +49,19 @@ async def use_step(db: Database, account: UUID, step: int) -> None:
     await db.execute("UPDATE two_factor SET last_step = $2 WHERE account = $1", account, step)
 
 
+async def sealed_before(db: Database, key_id: str) -> list[tuple[UUID, bytes]]:
+    """The secrets that are sealed with another key than this one."""
+    rows = await db.fetch(
+        "SELECT account, secret FROM two_factor WHERE encode(substr(secret, 1, 6), 'hex') <> $1", key_id
+    )
+    return [(row["account"], row["secret"]) for row in rows]
+
+
+async def reseal(db: Database, account: UUID, before: bytes, after: bytes) -> None:
+    """The same secret in another box."""
+    await db.execute("UPDATE two_factor SET secret = $3 WHERE account = $1 AND secret = $2", account, before, after)
+
+
 async def disable(db: Database, account: UUID) -> None:
     """Forget the authenticator and its recovery codes."""
     await db.execute("DELETE FROM two_factor WHERE account = $1", account)

@@ -59,11 +59,11 @@ async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Use
     """Everybody by name, strictly after `after`."""
     rows = await db.fetch(
         f"""
-        SELECT {_PUBLIC} FROM account a WHERE lower(a.username) ~>~ $2 AND {_VISIBLE}
+        SELECT {_PUBLIC} FROM account a WHERE lower(a.username) ~>~ lower($2) AND {_VISIBLE}
          ORDER BY lower(a.username) USING ~<~ LIMIT $3
         """,
         viewer,
-        (after or "").lower(),
+        after or "",
         limit + 1,
     )
     return _page(rows, limit, "username")
@@ -71,12 +71,13 @@ async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Use
 
 async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
     """Names that begin with the text first, then those that contain it."""
-    literal = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = await db.fetch(
         f"""
         SELECT {_PUBLIC} FROM account a
-         WHERE (lower(a.username) LIKE '%' || $2 || '%' OR lower(a.display_name) LIKE '%' || $2 || '%') AND {_VISIBLE}
-         ORDER BY lower(a.username) NOT LIKE $2 || '%', length(a.username), lower(a.username) LIMIT $3
+         WHERE (lower(a.username) LIKE '%' || lower($2) || '%' OR lower(a.display_name) LIKE '%' || lower($2) || '%')
+           AND {_VISIBLE}
+         ORDER BY lower(a.username) NOT LIKE lower($2) || '%', length(a.username), lower(a.username) LIMIT $3
         """,
         viewer,
         literal,
@@ -100,10 +101,10 @@ async def blocked(db: Database, account: UUID, after: str | None, limit: int) ->
     rows = await db.fetch(
         f"""
         SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked
-         WHERE k.account = $1 AND lower(a.username) ~>~ $2 ORDER BY lower(a.username) USING ~<~ LIMIT $3
+         WHERE k.account = $1 AND lower(a.username) ~>~ lower($2) ORDER BY lower(a.username) USING ~<~ LIMIT $3
         """,
         account,
-        (after or "").lower(),
+        after or "",
         limit + 1,
     )
     return _page(rows, limit, "username")

@@ -92,10 +92,11 @@ class RawSocket(asyncio.Protocol):
 
     def send(self, *messages: bytes) -> None:
         """All of them in one write, so that the server reads them at once."""
+        if self.over:
+            return
         for message in messages:
             self._client.send_text(message)
-        if messages and not self.over:
-            self.transport.write(b"".join(self._client.data_to_send()))
+        self.transport.write(b"".join(self._client.data_to_send()))
 
     @property
     def over(self) -> bool:

@@ -110,8 +110,14 @@ def test_every_struct_on_the_wire_is_in_a_golden_sample() -> None:
 
 def wire_structs(seen: Iterable[type[msgspec.Struct]]) -> set[type[msgspec.Struct]]:
     """All that could be seen: the frames, and what `protocol` has for their inside."""
-    bodies = {kind for kind in Body.__subclasses__() if kind.__module__.startswith("protocol.")}
+    bodies = {kind for kind in below(Body) if kind.__module__.startswith("protocol.")}
     return {op.frame for op in SURFACE.ops} | set(SURFACE.events) | bodies | {Failure}
+
+
+def below(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from below(one)
 
 
 def test_every_field_has_a_value_in_a_golden_sample() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET
@@ -49,6 +50,7 @@ from protocol.error import (
     PasswordNeeded,
     SessionRevoked,
     Unauthenticated,
+    WrongCredentials,
 )
 from protocol.frame import Nothing
 from server import attempt, login, name, outside
@@ -71,6 +73,8 @@ async def register(ctx: Context, frame: AccountRegister) -> Tokens:
     if frame.password.casefold() in (username.casefold(), (frame.email or "").casefold()):
         raise Invalid("the password must not be your name or address", field="password")
     await ctx.app.attempts.take(attempt.registrations(ctx.address))
+    if frame.email is not None:
+        await ctx.app.attempts.take(attempt.mails(ctx.address, frame.email))
     password_hash = await ctx.app.passwords.hash(frame.password)
     try:
         async with ctx.db.transaction() as tx:
@@ -119,6 +123,7 @@ async def verify_email(ctx: Context, frame: AccountVerifyEmail) -> Nothing:
             raise Expired
         if not await account.confirm_email(tx, found.account, found.data):
             raise Conflict("another account has confirmed this address")
+        await ticket.void(tx, found.account, "reset")  # went to the address before
         await audit.record(tx, found.account, "account.verify_email", ctx.origin)
     return Nothing()
 
@@ -140,6 +145,7 @@ async def login_second_step(ctx: Context, frame: AccountLoginSecondStep) -> Toke
     if found is None or found.account is None:
         raise Expired("log in with your password again")
     async with ctx.db.transaction() as tx:
+        await account.hold(tx, found.account)
         await login.check_code(ctx, tx, found.account, frame.code)
         if await ticket.use(tx, login.SECOND_STEP, hashed) is None:
             raise Expired("log in with your password again")
@@ -172,6 +178,8 @@ async def link_external(ctx: Context, frame: AccountLinkExternal) -> Nothing:
     """One outside account of a provider for one account here."""
     provider, identity = await outside.finish(ctx, frame.ticket, frame.state, frame.code, frame.issuer)
     async with ctx.db.transaction() as tx:
+        if await account.hold(tx, ctx.user) is None:
+            raise Unauthenticated
         if not await account.link(tx, ctx.user, provider, identity.issuer, identity.subject):
             raise Conflict("this outside account, or another one of the same provider, is linked already")
         await audit.record(tx, ctx.user, "account.link_external", ctx.origin, provider=provider)
@@ -196,25 +204,26 @@ async def refresh(ctx: Context, frame: AccountRefresh) -> Tokens:
     """One successor per token and nonce; a second one for the same token ends the device."""
     await ctx.app.attempts.take(attempt.tickets(ctx.address))
     device_id = ctx.app.keys.refresh_device(frame.refresh)
-    given, successor = digest(frame.refresh), ctx.app.keys.next_refresh(frame.refresh, frame.nonce)
+    given, successors = digest(frame.refresh), ctx.app.keys.next_refresh(frame.refresh, frame.nonce)
     async with ctx.db.transaction() as tx:
         chain = await device.chain(tx, device_id)
         if chain is None or not chain.alive:
             raise SessionRevoked
         if chain.current == given:
             days = ctx.app.config.refresh_days
-            await device.advance(tx, device_id, digest(successor), frame.nonce, ctx.address, days)
-            return login.tokens(ctx, chain.account, device_id, successor)
-        retried = (given, frame.nonce, True, digest(successor))
-        if retried == (chain.previous, chain.previous_nonce, chain.may_retry, chain.current):
-            return login.tokens(ctx, chain.account, device_id, successor)
+            await device.advance(tx, device_id, digest(successors[0]), frame.nonce, ctx.address, days)
+            return login.tokens(ctx, chain.account, device_id, successors[0])
+        if (given, frame.nonce, True) == (chain.previous, chain.previous_nonce, chain.may_retry):
+            for successor in successors:  # the secret may have been rotated since the first try
+                if chain.current == digest(successor):
+                    return login.tokens(ctx, chain.account, device_id, successor)
         ended = await device.revoke(tx, device_id)
         await audit.record(tx, chain.account, "refresh.reused", audit.Origin(ctx.address, device_id))
     await ctx.app.revocations.end(ended)
     raise SessionRevoked("this refresh token was used before: its device is logged out, for it may be stolen")
 
 
-@op(access=IN_PERSON)
+@op(access=IN_PERSON, alone=True)
 async def logout(ctx: Context, frame: AccountLogout) -> Nothing:
     """This socket stays open and speaks for nobody; the device's other ones close."""
     if ctx.device is None:
@@ -229,27 +238,35 @@ async def logout(ctx: Context, frame: AccountLogout) -> Nothing:
 
 @op(access=PUBLIC)
 async def forgot_password(ctx: Context, frame: AccountForgotPassword) -> Nothing:
-    """The same answer for every address; only a confirmed one gets a mail."""
+    """The same answer for every address, after the same time; only a confirmed one gets a mail."""
     await ctx.app.attempts.take(attempt.mails(ctx.address, frame.email))
-    async with ctx.db.transaction() as tx:
-        known = await account.by_email(tx, frame.email)
-        if known is not None and known.email is not None:
-            await ctx.app.letters.reset(tx, known.id, known.email)
-            await audit.record(tx, known.id, "account.forgot_password", ctx.origin)
-    ctx.app.letters.wake()
+    known = await account.by_email(ctx.db, frame.email)
+    if known is not None and known.email is not None:
+        ctx.app.later(_send_reset(ctx, known.id, known.email, ctx.origin))
     return Nothing()
+
+
+async def _send_reset(ctx: Context, who: UUID, email: str, origin: audit.Origin) -> None:
+    async with ctx.db.transaction() as tx:
+        await ctx.app.letters.reset(tx, who, email)
+        await audit.record(tx, who, "account.forgot_password", origin)
+    ctx.app.letters.wake()
 
 
 @op(access=PUBLIC)
 async def reset_password(ctx: Context, frame: AccountResetPassword) -> Nothing:
     """Everybody is logged out: whoever knew the old password is out, too."""
     await ctx.app.attempts.take(attempt.tickets(ctx.address))
+    hashed = digest(frame.ticket)
+    if not await ticket.known(ctx.db, "reset", hashed):  # guesses must not keep the password threads busy
+        raise Expired
     password_hash = await ctx.app.passwords.hash(frame.password)
     async with ctx.db.transaction() as tx:
-        found = await ticket.use(tx, "reset", digest(frame.ticket))
+        found = await ticket.use(tx, "reset", hashed)
         if found is None or found.account is None:
             raise Expired
         await account.set_password(tx, found.account, password_hash)
+        await ticket.void(tx, found.account, login.SECOND_STEP)
         ended = await device.revoke_all(tx, found.account)
         await audit.record(tx, found.account, "account.reset_password", ctx.origin)
         await _tell(ctx, tx, found.account, "Your password was changed, by a link from a mail to this address.")
@@ -264,7 +281,9 @@ async def change_password(ctx: Context, frame: AccountChangePassword) -> Nothing
     me = await login.confirm(ctx, frame.password)
     password_hash = await ctx.app.passwords.hash(frame.new_password)
     async with ctx.db.transaction() as tx:
-        await account.set_password(tx, me.id, password_hash)
+        if not await account.replace_password(tx, me.id, me.password_hash, password_hash):
+            raise WrongCredentials("the password was changed meanwhile")
+        await ticket.void(tx, me.id, login.SECOND_STEP, "reset")
         ended = await device.revoke_all(tx, me.id, but=ctx.device)
         await audit.record(tx, me.id, "account.change_password", ctx.origin)
         await _tell(ctx, tx, me.id, "Your password was changed.")
@@ -378,6 +397,7 @@ async def claim(ctx: Context, frame: AccountClaim) -> Account:
 @op(access=IN_PERSON, limit="10/h")
 async def export(ctx: Context, frame: AccountExport) -> AccountExported:
     """All rows that are about the account."""
+    await audit.record(ctx.db, ctx.user, "account.export", ctx.origin)
     return AccountExported(
         exported_at=datetime.now(UTC),
         account=await _mine(ctx),
@@ -388,11 +408,13 @@ async def export(ctx: Context, frame: AccountExport) -> AccountExported:
     )
 
 
-@op(access=IN_PERSON)
+@op(access=IN_PERSON, alone=True)
 async def delete(ctx: Context, frame: AccountDelete) -> DeletionReceipt:
     """Ends every login first, so that nothing is written for the account any more."""
     me = await login.confirm(ctx, frame.password)
     async with ctx.db.transaction() as tx:
+        if await account.hold(tx, me.id) is None:
+            raise Unauthenticated
         if me.two_factor:
             if frame.code is None:
                 raise PasswordNeeded("confirm this with the code of your authenticator, too", field="code")

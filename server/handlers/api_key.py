@@ -1,13 +1,13 @@
 """api_key: keys of programs."""
 
 from protocol.api_key import ApiKey, ApiKeyCreate, ApiKeyList, ApiKeyRevoke, ApiKeys, NewApiKey
-from protocol.error import Conflict, Invalid
+from protocol.error import Conflict, Invalid, Unauthenticated
 from protocol.frame import Nothing
 from server import login, secret
 from server.access import IN_PERSON, bound
 from server.context import Context
 from server.router import op
-from storage import api_key, audit
+from storage import account, api_key, audit
 
 
 @op(access=IN_PERSON)
@@ -20,6 +20,8 @@ async def create(ctx: Context, frame: ApiKeyCreate) -> NewApiKey:
     me = await login.confirm(ctx, frame.password)
     plain = secret.api_key()
     async with ctx.db.transaction() as tx:
+        if await account.hold(tx, me.id) is None:  # and two at once must not both be the last that fits
+            raise Unauthenticated
         key = await api_key.create(tx, me.id, frame.name, secret.digest(plain), frame.scopes, frame.days)
         if key is None:
             raise Conflict(f"you have {api_key.MOST} keys: revoke one first")

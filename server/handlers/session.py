@@ -64,6 +64,6 @@ def ping(ctx: Context, frame: SessionPing) -> Pong:
 
 
 @op(access=PUBLIC, limit="30/m")
-def describe(ctx: Context, frame: SessionDescribe) -> Description:
-    """Made once, when the server was put together."""
-    return ctx.app.description(frame.domain)
+async def describe(ctx: Context, frame: SessionDescribe) -> Description:
+    """Made when it is first asked for, beside the event loop."""
+    return await ctx.app.description(frame.domain)

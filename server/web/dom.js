@@ -62,7 +62,7 @@ async function copied(element) {
 // Show `element` as the whole content of `place`, and tell a screen reader where it is now.
 export function show(place, ...elements) {
   const wasInside = place.contains(document.activeElement);
-  place.replaceChildren(...elements);
+  place.replaceChildren(...elements.filter((one) => one !== null));
   if (wasInside) focusHeading(place);
 }
 

@@ -129,7 +129,7 @@ export function setting({ heading, lead, action, open }) {
   const body = h("div", { class: "body" });
   const summary = h("summary", {},
     h("div", {}, h("h3", {}, heading), lead),
-    h("span", { class: "act", "aria-hidden": "true" }, action));
+    h("span", { class: "act", "aria-hidden": "true" }, h("span", {}, action), h("span", {}, text.home.close)));
   const element = h("details", { class: "setting", ontoggle: () => element.open && open(body) }, summary, body);
   return element;
 }

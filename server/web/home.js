@@ -10,7 +10,7 @@ import { connect } from "/welcome.js";
 
 export function home(app, signal) {
   const portrait = h("span", { class: "portrait" }, avatar(app.session.account.avatar, 88));
-  return h("div", { class: "home" },
+  return h("div", {},
     identity(app, portrait),
     h("section", { class: "settings", "aria-labelledby": "settings-heading" },
       h("h2", { id: "settings-heading", class: "visually-hidden" }, text.home.settings),

@@ -1,6 +1,6 @@
 // The pages behind links: owning the server, confirming an address, setting a new password, coming back from outside.
 
-import { h, show } from "/dom.js";
+import { h, show, svg } from "/dom.js";
 import { cameBack, device, enter, secondStep } from "/enter.js";
 import { card, deed, form } from "/form.js";
 import { kept } from "/session.js";
@@ -32,8 +32,8 @@ export function claim(app, signal, { ticket }) {
     if (kept.get(CLAIM) === null || resuming) return;
     if (account === null) {
       entering = true;
-      show(place, card(words.title, lead(words.lead), h("p", {}, words.how)), enter(app, { first: "register" }));
-      return;
+      const why = h("header", { class: "why" }, h("h1", {}, words.title), lead(words.lead), h("p", {}, words.how));
+      return show(place, why, enter(app, { first: "register" }));
     }
     const asking = ask(app, account, own);
     show(place, asking);
@@ -57,10 +57,13 @@ function ask(app, { username }, own) {
 
 function owned({ username }) {
   const words = text.claim;
-  return card(words.doneTitle, mark(), lead(words.done(`@${username}`)), to("/", words.toHome));
+  return done(words.doneTitle, lead(words.done(`@${username}`)), to("/", words.toHome));
 }
 
-const mark = () => h("span", { class: "mark", "aria-hidden": "true" }, "✓");
+function done(title, ...content) {
+  const tick = svg("svg", { viewBox: "0 0 24 24" }, svg("path", { d: "M5 12.5l4.5 4.5L19 7.5" }));
+  return h("section", { class: "card" }, h("div", { class: "mark", "aria-hidden": "true" }, tick), h("h1", {}, title), ...content);
+}
 
 export function verify(app, signal, { ticket }) {
   const words = text.verify;
@@ -71,11 +74,13 @@ export function verify(app, signal, { ticket }) {
     show(place, card(words.title, lead(words.busy)));
     try {
       await app.socket.call("account.verify_email", { ticket });
-      show(place, card(words.doneTitle, mark(), lead(words.done), to("/", words.toStart)));
+      show(place, done(words.doneTitle, lead(words.done), to("/", words.toStart)));
     } catch (error) {
       if (!error.code) throw error;
-      show(place, card(words.failedTitle, lead(explain(error)), h("p", {}, words.again),
-        form({ submit: words.retry, style: "secondary", action: go }), to("/", words.toStart, "link")));
+      const used = error.code === "expired" || error.code === "conflict";
+      show(place, card(words.failedTitle, lead(explain(error)),
+        used ? h("p", {}, words.again) : form({ submit: words.retry, style: "secondary", action: go }),
+        to("/", words.toStart)));
     }
   }
 
@@ -97,7 +102,7 @@ function newPassword(app, place, ticket) {
   };
   const action = async (values) => {
     await app.socket.call("account.reset_password", { ticket, ...values });
-    show(place, card(words.doneTitle, mark(), lead(words.done), to("/", words.toLogin)));
+    show(place, done(words.doneTitle, lead(words.done), to("/", words.toLogin)));
   };
   return card(words.title, lead(words.lead), form({ submit: words.button, fields: [field], action }), to("/reset", words.again, "link"));
 }

@@ -38,7 +38,7 @@ export function twoFactor(app) {
     heading: words.heading,
     lead: h("p", { class: "lead" }, words.lead, " ", badge),
     action: on ? words.turnOff : words.setUp,
-    open: (body) => show(body, on ? turnOff(app) : begin(app, body)),
+    open: (body) => show(body, on ? turnOff(app) : begin(app, body, badge)),
   });
 }
 
@@ -47,15 +47,18 @@ function proof(app) {
   return app.session.account.has_password ? [{ ...CURRENT, label: text.twoFactor.password }] : [];
 }
 
-function begin(app, body) {
+function begin(app, body, badge) {
   return form({
     submit: text.twoFactor.begin,
     fields: proof(app),
-    action: async (values) => show(body, ...confirm(app, body, await app.socket.call("two_factor.enable", { password: "", ...values }))),
+    action: async (values) => {
+      const secret = await app.socket.call("two_factor.enable", { password: "", ...values });
+      show(body, ...confirm(app, body, badge, secret));
+    },
   });
 }
 
-function confirm(app, body, { secret, uri }) {
+function confirm(app, body, badge, { secret, uri }) {
   const words = text.twoFactor;
   return [
     h("p", {}, words.scan),
@@ -67,18 +70,20 @@ function confirm(app, body, { secret, uri }) {
       fields: [{ name: "code", label: text.enter.code, autocomplete: "one-time-code", inputmode: "numeric" }],
       action: async ({ code }) => {
         const { codes } = await app.socket.call("two_factor.confirm", { code: code.replaceAll(" ", "") });
-        show(body, ...kept(app, codes));
+        badge.textContent = words.on;
+        badge.classList.add("on");
+        show(body, ...recovery(app, codes));
       },
     }),
   ];
 }
 
-function kept(app, codes) {
+function recovery(app, codes) {
   const words = text.twoFactor;
   return [
     h("h4", {}, words.codesHeading),
     h("p", {}, words.codesLead),
-    copyable(words.codes, codes.join("\n")),
+    h("div", { class: "codes" }, copyable(words.codes, codes.join("\n"))),
     button(words.codesKept, () => app.session.reload(), { class: "primary" }),
   ];
 }

@@ -63,7 +63,11 @@ export class Session extends EventTarget {
   }
 
   async logout() {
-    await this.#socket.call("account.logout");
+    try {
+      await this.#socket.call("account.logout");
+    } catch (error) {
+      if (!OVER.has(error.code)) throw error; // ended already
+    }
     this.#forget("");
   }
 

@@ -30,7 +30,7 @@ export class Socket extends EventTarget {
   hello = null;
   why = ""; // for `waiting`: restart, or nothing special
   roundTrips = [];
-  pong = null;
+  pong = null; // the last answer to a ping
 
   #address;
   #greet;
@@ -151,7 +151,7 @@ export class Socket extends EventTarget {
     const web = this.#web;
     const started = performance.now();
     try {
-      this.pong = { id: this.#lastId + 1, ok: await this.#request("session.ping", {}, PONG_WITHIN) };
+      this.pong = await this.#request("session.ping", {}, PONG_WITHIN);
     } catch (error) {
       if (error.code === "timeout" && this.#web === web) this.#hangUp();
       if (error.code !== "rate_limited") return;

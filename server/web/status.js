@@ -4,8 +4,7 @@ import { h, svg } from "/dom.js";
 import { text } from "/text.js";
 
 const words = text.status;
-const WIDTH = 240;
-const HEIGHT = 36;
+const BARS = 24;
 
 // The short word. A screen reader hears it when it changes, not at every beat.
 export function pill(socket) {
@@ -23,8 +22,7 @@ export function pill(socket) {
 // The whole line; `signal` ends its listening.
 export function line(socket, signal) {
   const state = h("p", { class: "state" });
-  const curve = svg("polyline", { class: "curve" });
-  const chart = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, curve);
+  const chart = svg("svg", { viewBox: `0 0 ${BARS} 8`, preserveAspectRatio: "none", "aria-hidden": "true" });
   const pulse = h("span", { class: "pulse" });
   const facts = Object.fromEntries(["roundTrip", "protocol", "node", "heartbeat"].map((name) => [name, h("dd", {})]));
   const element = h("section", { class: "line", "aria-labelledby": "line-heading" },
@@ -48,9 +46,8 @@ export function line(socket, signal) {
   function measured() {
     const times = socket.roundTrips;
     facts.roundTrip.textContent = times.length ? words.milliseconds(median(times.slice(-5))) : words.unknown;
-    const top = Math.max(...times, 1) * 1.15;
-    const points = times.map((time, index) => `${(index * WIDTH) / 23},${HEIGHT - (time / top) * HEIGHT}`);
-    curve.setAttribute("points", points.join(" "));
+    const top = Math.max(...times);
+    chart.replaceChildren(...times.map((time, index) => bar(BARS - times.length + index, 1 + 7 * (time / top))));
   }
 
   function beat() {
@@ -63,6 +60,10 @@ export function line(socket, signal) {
   socket.addEventListener("beat", beat, { signal });
   update();
   return element;
+}
+
+function bar(x, height) {
+  return svg("rect", { x: x + 0.2, y: 8 - height, width: 0.6, height, rx: 0.2 });
 }
 
 function median(values) {

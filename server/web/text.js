@@ -93,6 +93,7 @@ export const text = {
     emailSent: "Sent. Look into your mailbox.",
     logout: "Log out",
     settings: "Your account",
+    close: "Close",
   },
 
   avatar: {

@@ -9,7 +9,7 @@ const FIRST_FRAME = { op: "session.ping", id: 1 };
 
 export function welcome(app, signal) {
   const words = text.welcome;
-  return h("div", { class: "welcome" },
+  return h("div", {},
     h("header", { class: "intro" },
       h("p", { class: "host" }, location.host),
       h("h1", {}, words.title),
@@ -28,7 +28,7 @@ export function connect(socket, signal) {
   const words = text.connect;
   const answer = h("code", {});
   const update = () => {
-    answer.textContent = socket.pong ? JSON.stringify({ re: FIRST_FRAME.id, ok: socket.pong.ok }) : words.noAnswer;
+    answer.textContent = socket.pong ? JSON.stringify({ re: FIRST_FRAME.id, ok: socket.pong }) : words.noAnswer;
   };
   socket.addEventListener("beat", update, { signal });
   update();

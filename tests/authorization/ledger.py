@@ -13,9 +13,9 @@ OWNERS = {
     "migration": "NULL::uuid",
     "instance": "NULL::uuid",
 }
-# What a refused try may count: when somebody was last here, and how often something was tried.
-COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("ticket", "tries")}
-TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed')"}
+# What a refused try may leave: when somebody was last here, and that something was tried.
+COUNTERS = {("device", "seen_at"), ("api_key", "used_at")}
+TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}
 
 
 class Row(NamedTuple):

@@ -37,6 +37,7 @@ PLAIN = {
     "migration.checksum": "the server's",
     "ticket.kind": "one of five",
 }
+EVERYBODY = "Everybody's second name"
 TICKETS = ("verify", "reset", login.SECOND_STEP)
 Values = dict[str, Any]
 
@@ -133,14 +134,14 @@ class Maker:
         marks = self._marks
         self._count += 1
         hashed = await self._server.passwords.hash(password)
-        place = (-60.5 - self._count / 1000, 160.5 + self._count / 1000)
+        place = (float(f"-60.{1000 + self._count}"), float(f"160.{1000 + self._count}"))
         for degrees in place:
             marks.keep(who, "place", str(degrees))
         return {
             "id": account,
             "username": username,
             "name_key": names.look(username),
-            "display_name": marks.public(who, "display name"),
+            "display_name": f"{marks.public(who, 'display name')} {EVERYBODY}",
             "bio": marks.public(who, "bio"),
             "avatar": self._server.site.avatar_for(username),
             "email": email,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Making = Callable[["World"], Request[Any]]
 
 
+def _anything(reply: Any) -> bool:
+    return True
+
+
 class Wrong(Struct, frozen=True):
     """A frame that is refused even to who may call the op, or (code `ok`) answered as if it had worked.
 
@@ -51,7 +55,7 @@ class Sample(Struct, frozen=True):
     outsiders: frozenset[str] | None = None
     insiders: frozenset[str] = frozenset()
     shows_blocked: bool = False
-    proves: Callable[[Any], bool] = bool
+    proves: Callable[[Any], bool] = _anything
 
 
 def sample(op: str) -> Sample:

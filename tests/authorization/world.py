@@ -1,0 +1,289 @@
+"""The world of the matrix: one server, ten people who stand in every relation to each other, and who listens.
+
+ann      may do what the op does, to what is hers; the others try the same
+tom      whom the frames about users are about
+sid      a stranger to ann and tom
+ivy      tom blocks her
+kim      she blocks tom
+bea      she blocks ann, tom and kim
+cal      ann blocks him; his address is not confirmed
+adm, own the administrator and the owner of the server, which gives them no rights over people
+gone     an account that was deleted, of which nothing was erased
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from protocol.codec import encode
+from protocol.frame import Request
+from protocol.session import SessionOpen, SessionPing
+from server.access import Rule
+from server.app import Server
+from server.external import Started
+from server.secret import digest, ticket
+from tests.authorization import provider
+from tests.authorization.ledger import Ledger, Row
+from tests.authorization.marks import Marks
+from tests.authorization.people import Key, Maker, Person, Values, new_key
+from tests.raw_socket import RawSocket, Reply
+
+BLOCKS = (("kim", "tom"), ("tom", "ivy"), ("bea", "ann"), ("bea", "tom"), ("bea", "kim"), ("ann", "cal"))
+STATE = "a-state-that-only-who-started-the-login-knows"
+_NUMBERS = count(1)
+
+
+class World:
+    """Everybody, everything, and how to talk to it."""
+
+    def __init__(self, server: Server, db: asyncpg.Connection[Any], issuer: str) -> None:
+        self.server, self.issuer = server, issuer
+        self.marks, self.ledger = Marks(), Ledger(db)
+        self.people: dict[str, Person] = {}
+        self.loose: dict[str, str] = {}
+        self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
+        self.keys: dict[str, Key] = {}
+        self.listeners: dict[str, RawSocket] = {}
+        self.cases = self.mutants = 0
+        self._cut: dict[str, dict[str, tuple[Key, Values]]] = {}
+        self.touched = self.ended = False
+        self._sockets: dict[str, RawSocket] = {}
+        self._db = db
+
+    def __getattr__(self, name: str) -> Person:
+        try:
+            return self.__dict__["people"][name]
+        except KeyError:
+            raise AttributeError(f"nobody is called {name}") from None
+
+    # Making it
+
+    async def make(self) -> None:
+        """Put everybody into the database, and have everybody listen."""
+        maker = Maker(self.server, self.marks, f"{self.issuer}/user", provider.NAME)
+        for name in ("ann", "tom", "sid", "ivy", "kim", "bea"):
+            self.people[name] = await maker.make(name)
+        self.people["cal"] = await maker.make("cal", verified=False)
+        self.people["adm"] = await maker.make("adm", "admin")
+        self.people["own"] = await maker.make("own", "owner")
+        self.people["gone"] = await maker.make("gone", deleted=True)
+        for person in self.people.values():
+            for table, values in person.rows:
+                await self.insert(table, values)
+        for blocker, blocked in BLOCKS:
+            await self.insert("block", {"account": self.people[blocker].id, "blocked": self.people[blocked].id})
+        await self._loose_tickets()
+        await self.ledger.learn()
+        await self.listen()
+
+    async def _loose_tickets(self) -> None:
+        """Tickets of nobody's account: who has one may use it."""
+        started = Started(provider.NAME, "", STATE, "verifier", "nonce", f"{self.server.public_url}/external")
+        sealed = self.server.keys.seal(msgspec.json.encode(started), "external").hex()
+        for name, kind, data, days in (
+            ("external", "external", sealed, 1),
+            ("old external", "external", sealed, -1),
+            ("claim", "claim", "", 1),
+            ("old claim", "claim", "", -1),
+        ):
+            self.loose[name] = ticket()
+            expires_at = datetime.now(UTC) + timedelta(days=days)
+            row = {"hash": digest(self.loose[name]), "kind": kind, "data": data, "expires_at": expires_at}
+            await self.insert("ticket", row)
+
+    async def insert(self, table: str, values: Values) -> None:
+        """One row."""
+        columns, places = ", ".join(values), ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        await self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", *values.values())
+
+    async def column(self, table: str, column: str) -> list[Any]:
+        """All values of a column but NULLs."""
+        rows = await self._db.fetch(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
+        return [row[0] for row in rows]
+
+    async def columns(self) -> list[tuple[str, str]]:
+        """Every column that can hold text, bytes or a place."""
+        rows = await self._db.fetch("""
+            SELECT table_name, column_name FROM information_schema.columns
+             WHERE table_schema = 'public'
+               AND data_type IN ('text', 'bytea', 'ARRAY', 'double precision', 'json', 'jsonb', 'inet', 'character varying')
+        """)
+        return [(row[0], row[1]) for row in rows]
+
+    # Keys whose scopes are about one op
+
+    async def cut_keys(self, op: str, who: Person) -> None:
+        """Keys of `who`: for everything but this op, for this op alone, for its domain."""
+        if op not in self._cut:
+            ops, domain = self.server.router.ops, op.partition(".")[0]
+            others = ({name.partition(".")[0] for name in ops} | ops.keys()) - {domain, op}
+            scopes = {"narrow": sorted(others), "exact": [op], "domain": [domain]}
+            self._cut[op] = {kind: new_key(self.marks, who.name, who.id, some) for kind, some in scopes.items()}
+        for kind, (key, row) in self._cut[op].items():
+            self.keys[kind] = key
+            self.touched = True
+            await self.insert("api_key", row)
+
+    # Back to the beginning
+
+    async def prepare(self, sql: str, who: Person) -> None:
+        """Change something for a while; statements are separated by semicolons, `$1` is the account of `who`."""
+        for statement in filter(None, map(str.strip, sql.split(";"))):
+            self.touched = True
+            await self._db.execute(statement, who.id)
+
+    async def reset(self) -> None:
+        """Everything as it was made, and everybody listening.
+
+        `touched` says that rows were changed, `ended` that logins were ended, which processes tell each other.
+        """
+        if self.touched or self.ended:
+            await self.ledger.restore()
+        if self.ended:
+            await self._settle()
+        self.touched = self.ended = False
+        await self.listen()
+
+    async def rows(self) -> frozenset[Row]:
+        """The whole database, once everything is done that was asked for, also what is done after a reply."""
+        async with asyncio.timeout(10):
+            await self.server.router.drained()
+            while self.server._later:
+                await asyncio.wait(self.server._later)
+        return await self.ledger.read()
+
+    async def _settle(self) -> None:
+        """Wait until every end of a login that was told so far has been heard: what is told last is heard last."""
+        bell = await self.open(self.sid.access(self.server, self.sid.laptop))
+        await self.server.bus.publish("revoked", self.sid.laptop.id.bytes)
+        await bell.wait_closed()
+        bell.abort()
+
+    # Talking
+
+    async def socket(self) -> RawSocket:
+        """A new one, which speaks for nobody."""
+        return await RawSocket.connect(self.server.url)
+
+    async def open(self, token: str) -> RawSocket:
+        """A new one that speaks for somebody."""
+        socket = await self.socket()
+        reply = await socket.ask(encode(SessionOpen(token=token, id=next(_NUMBERS))))
+        assert reply.code == "ok", reply
+        return socket
+
+    async def speaking(self, token: str | None) -> RawSocket:
+        """One that speaks for the owner of a token, or for nobody; one that was used for nothing yet but refusals."""
+        kept = self._sockets.pop(token or "", None)
+        if kept is not None and not kept.over:
+            return kept
+        return await (self.open(token) if token else self.socket())
+
+    def keep(self, token: str | None, socket: RawSocket) -> None:
+        """It was used for a refusal only."""
+        self._sockets[token or ""] = socket
+
+    def forget(self) -> None:
+        """Use new sockets from here on."""
+        for socket in self._sockets.values():
+            socket.abort()
+        self._sockets.clear()
+
+    async def listen(self) -> None:
+        """Have a socket of everybody open, and one of nobody."""
+        for name, person in self.people.items():
+            if name != "gone" and (name not in self.listeners or self.listeners[name].over):
+                self.listeners[name] = await self.open(person.access(self.server))
+        if "nobody" not in self.listeners or self.listeners["nobody"].over:
+            self.listeners["nobody"] = await self.socket()
+
+    async def heard(self) -> dict[str, list[bytes]]:
+        """What came to whom since the last time; the end of a socket is told as what it was closed with."""
+        found = await asyncio.gather(*(self._heard(socket) for socket in self.listeners.values()))
+        return {name: messages for name, messages in zip(self.listeners, found, strict=True) if messages}
+
+    async def _heard(self, socket: RawSocket) -> list[bytes]:
+        """Everything before the reply to a ping that is sent now."""
+        number, messages = next(_NUMBERS), []
+        socket.send(encode(SessionPing(id=number)))
+        try:
+            while (reply := await socket.next()).re != number:
+                messages.append(reply.data)
+        except ConnectionError:
+            messages.append(f"closed: {socket.closed}".encode())
+        return messages
+
+    def hidden(self, viewer: str, *, shows_blocked: bool = False) -> Collection[str]:
+        """Whose public side somebody must not see; `nobody` sees nobody."""
+        if viewer == "nobody":
+            return self.people.keys()
+        blocked = {} if shows_blocked else {other for who, other in BLOCKS if who == viewer}
+        return {"gone", *blocked, *(who for who, other in BLOCKS if other == viewer)}
+
+
+class Played(msgspec.Struct, frozen=True):
+    """What became of one frame: its reply, whether it came at once, and what else came meanwhile."""
+
+    code: str
+    reply: Reply | None
+    at_once: bool
+    others: tuple[Reply, ...]
+    opened: str = "ok"
+
+    @property
+    def data(self) -> bytes:
+        """Every byte that came."""
+        return b"\n".join(one.data for one in (*self.others, *([self.reply] if self.reply else [])))
+
+
+async def play(socket: RawSocket, frame: Request[Any], token: str | None = None) -> Played:
+    """Send a frame and a ping behind it in one write (and a login before both), and take what comes.
+
+    What a gate refuses is refused before anything else happens: its reply comes before the ping's, while a reply that
+    took a task comes after it.
+    """
+    login, mine, ping = next(_NUMBERS), next(_NUMBERS), next(_NUMBERS)
+    messages = [encode(SessionOpen(token=token, id=login))] if token else []
+    socket.send(*messages, encode(msgspec.structs.replace(frame, id=mine)), encode(SessionPing(id=ping)))
+    replies: dict[int | None, Reply] = {}
+    others = []
+    try:
+        while not {mine, ping} <= replies.keys():
+            reply = await socket.next()
+            if reply.re in (login, mine, ping) and reply.re not in replies:
+                replies[reply.re] = reply
+            else:
+                others.append(reply)
+    except ConnectionError:
+        pass
+    order = list(replies)
+    return Played(
+        code=replies[mine].code if mine in replies else f"closed {socket.closed and socket.closed[0]}",
+        reply=replies.get(mine),
+        at_once=order.index(mine) < order.index(ping) if {mine, ping} <= replies.keys() else False,
+        others=tuple(others),
+        opened=replies[login].code if login in replies else "ok",
+    )
+
+
+@asynccontextmanager
+async def world(server: Server, database: str, issuer: str) -> AsyncIterator[World]:
+    """A world in a server's database."""
+    db = await asyncpg.connect(database)
+    try:
+        made = World(server, db, issuer)
+        await made.make()
+        yield made
+        for socket in made.listeners.values():
+            socket.abort()
+        made.forget()
+    finally:
+        await db.close()
