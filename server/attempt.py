@@ -32,15 +32,25 @@ class Attempts:
         scaled = [Attempt(one.key, one.count * self._scale, one.period) for one in attempts]
         wait = await throttle.take(self._bus, scaled)
         if wait is None:
-            wait = max(self._own.wait(Rate(one.count, one.period), one.key, None) for one in scaled)
+            wait = self._take_here(scaled)
         if wait > 0:
             raise RateLimited(retry_after=round(wait, 1))
+
+    def _take_here(self, attempts: Sequence[Attempt]) -> float:
+        """One use from all of them or, when one is used up, from none."""
+        waits = [self._own.wait(Rate(one.count, one.period), one.key, None) for one in attempts]
+        if any(waits):
+            self._give_back_here([one for one, wait in zip(attempts, waits, strict=True) if not wait])
+        return max(waits)
 
     async def give_back(self, attempts: Sequence[Attempt]) -> None:
         """It was rightful."""
         scaled = [Attempt(one.key, one.count * self._scale, one.period) for one in attempts]
         await throttle.give_back(self._bus, scaled)
-        for one in scaled:
+        self._give_back_here(scaled)
+
+    def _give_back_here(self, attempts: Sequence[Attempt]) -> None:
+        for one in attempts:
             self._own.give_back(Rate(one.count, one.period), one.key, None)
 
 

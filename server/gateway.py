@@ -57,7 +57,7 @@ class Gateway:
         self.proxied = config.proxy_protocol
         self.extensions = [ServerPerMessageDeflateFactory()] if config.compression else None
         self.frame_interval = 1.0 / config.frames_per_second
-        self.frame_burst = config.frames_in_burst * self.frame_interval
+        self.frame_burst = config.frames_in_burst * self.frame_interval + 1e-6  # what rounding must not take away
         self._trusted = _networks(config)
         self._origins = frozenset(_origin(text) for text in (*config.origins, config.public_url) if text)
         self._number = 0

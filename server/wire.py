@@ -134,9 +134,11 @@ class Socket(asyncio.Protocol):
             self._read(data[at : at + _AT_ONCE])
 
     def _read(self, data: bytes) -> None:
-        self.protocol.receive_data(data)
-        for event in self.protocol.events_received():
-            if isinstance(event, Frame):
+        for event in self.protocol.take(data):
+            if isinstance(event, bytes):
+                if not self.close_code:
+                    self._text(event, self._over_rate())
+            else:
                 self._frame(event)
 
     # Before the conversation

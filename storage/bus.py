@@ -39,7 +39,8 @@ class Bus:
     async def start(self) -> None:
         """Connect and listen."""
         await self.check()
-        self._task = asyncio.create_task(self._listen(), name="bus")
+        if self._listeners:
+            self._task = asyncio.create_task(self._listen(), name="bus")
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -122,7 +122,10 @@ class Raw:
         return found
 
     async def closed(self, timeout: float = 8) -> int:
-        """The code of the close frame that ends it, 1006 where there is none; everything before is skipped."""
+        """The code of the close frame that ends it, 1006 where there is none; everything before is skipped.
+
+        Like any client it answers the close frame, and ends its side of the stream when the server has ended its own.
+        """
         code = 1006
         async with asyncio.timeout(timeout):
             try:
@@ -130,11 +133,13 @@ class Raw:
                     one = await self.frame(timeout)
                     if one.opcode == CLOSE:
                         code = int.from_bytes(one.body[:2], "big")
+                        self.say(one.body[:2], CLOSE)
                         break
                 while await self.reader.read(65536):
                     pass
             except (asyncio.IncompleteReadError, ConnectionError):
                 pass
+        self.writer.close()
         return code
 
     async def over(self, timeout: float = 8) -> bytes:
@@ -146,6 +151,7 @@ class Raw:
                     found += part
             except ConnectionError:
                 pass
+        self.writer.close()
         return bytes(found)
 
     def abort(self) -> None:

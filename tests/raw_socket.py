@@ -56,7 +56,7 @@ class RawSocket(asyncio.Protocol):
     @classmethod
     async def connect(cls, url: str) -> Self:
         """A socket that has been said hello to."""
-        host, port = urlsplit(url).hostname, urlsplit(url).port
+        host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
         _, socket = await asyncio.get_running_loop().create_connection(lambda: cls(url), host, port)
         assert (await socket.next()).said["ev"] == "session.hello"
         return socket

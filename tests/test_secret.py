@@ -48,9 +48,8 @@ def test_an_access_token_holds_nothing_but_ids_and_times(keys: Keyring) -> None:
     assert abs(claims["iat"] - time.time()) < 5
 
 
-@given(st.text(max_size=200))
-def test_whatever_is_shown_for_a_token_is_refused_and_never_fails(shown: str) -> None:
-    keys = Keyring([SECRET])
+@given(shown=st.text(max_size=200))
+def test_whatever_is_shown_for_a_token_is_refused_and_never_fails(keys: Keyring, shown: str) -> None:
     for read in (keys.read_access, keys.refresh_device, lambda text: keys.refresh_device("osr_" + text)):
         with pytest.raises(Unauthenticated):
             read(shown)

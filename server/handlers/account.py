@@ -270,6 +270,8 @@ async def reset_password(ctx: Context, frame: AccountResetPassword) -> Nothing:
         ended = await device.revoke_all(tx, found.account)
         await audit.record(tx, found.account, "account.reset_password", ctx.origin)
         await _tell(ctx, tx, found.account, "Your password was changed, by a link from a mail to this address.")
+    if ctx.device in ended:
+        ctx.leave()  # so that the reply still arrives
     await ctx.app.revocations.end(ended)
     ctx.app.letters.wake()
     return Nothing()

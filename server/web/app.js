@@ -57,6 +57,7 @@ session.addEventListener("change", () => {
   if (!(location.pathname in PAGES)) render({ moved: somebodyElse });
 });
 addEventListener("popstate", () => render());
+addEventListener("hashchange", () => location.hash && render()); // a link pasted over its own page
 addEventListener("click", followed);
 
 document.body.append(

@@ -38,5 +38,7 @@ function row(app, { id, name, address, seen_at: seen, current }, again) {
   const when = h("time", { datetime: seen }, text.ago(new Date(seen)));
   return h("li", {},
     h("div", {}, h("p", { class: "name" }, said(name)), h("p", { class: "hint" }, said(address), ` · ${words.seen} `, when)),
-    current ? h("span", { class: "badge on" }, words.current) : deed(words.revoke, end, { class: "secondary small", "aria-label": words.revokeOf(name) }));
+    current
+      ? h("span", { class: "badge on" }, words.current)
+      : deed(words.revoke, end, { class: "secondary small", "aria-label": words.revokeOf(name) }));
 }

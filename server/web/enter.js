@@ -8,6 +8,13 @@ import { text } from "/text.js";
 const EXTERNAL = "onesocket.external";
 const words = text.enter;
 
+// What user agents contain, with the name of whose it is; the first that fits counts.
+const BROWSERS = [["Edg/", "Edge"], ["OPR/", "Opera"], ["Firefox/", "Firefox"], ["Chrome/", "Chrome"], ["Safari/", "Safari"]];
+const SYSTEMS = [
+  ["Android", "Android"], ["iPhone", "iPhone"], ["iPad", "iPad"], ["Windows", "Windows"],
+  ["Mac OS", "Mac"], ["CrOS", "ChromeOS"], ["Linux", "Linux"],
+];
+
 // A card that ends in a login; `session` then changes. `first` is the form to begin with: login or register.
 export function enter(app, { first = "login", level = "h2" } = {}) {
   const place = h("section", { class: "card enter" });
@@ -128,8 +135,6 @@ function locale() {
 // What the list of devices calls this one.
 export function device() {
   const agent = navigator.userAgent;
-  const browsers = [["Edg/", "Edge"], ["OPR/", "Opera"], ["Firefox/", "Firefox"], ["Chrome/", "Chrome"], ["Safari/", "Safari"]];
-  const systems = [["Android", "Android"], ["iPhone", "iPhone"], ["iPad", "iPad"], ["Windows", "Windows"], ["Mac OS", "Mac"], ["CrOS", "ChromeOS"], ["Linux", "Linux"]];
   const named = (table) => table.find(([mark]) => agent.includes(mark))?.[1];
-  return text.device(named(browsers), named(systems));
+  return text.device(named(BROWSERS), named(SYSTEMS));
 }

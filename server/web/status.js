@@ -31,7 +31,8 @@ export function line(socket, signal) {
       h("span", { class: "end" }, words.you), h("span", { class: "cable" }, pulse), h("span", { class: "end" }, words.server)),
     state,
     h("dl", { class: "facts" },
-      Object.entries(facts).map(([name, value]) => h("div", { class: name }, h("dt", {}, words[name]), value, name === "roundTrip" ? chart : null))));
+      Object.entries(facts).map(([name, value]) => h("div", { class: name }, h("dt", {}, words[name]), value))));
+  facts.roundTrip.after(chart);
 
   function update() {
     const { hello } = socket;

@@ -62,4 +62,3 @@ PEOPLE = (
     Actor("owner", _person("own"), person="own"),
 )
 ANYBODY = (NOBODY, PEOPLE[0], Actor("a stranger's key", lambda world, me: world.sid.full.secret, person="sid"))
-ALL = (NOBODY, *SHUT, *KEYS, *PEOPLE)

@@ -46,8 +46,8 @@ class Ledger:
 
     def __init__(self, db: asyncpg.Connection[Any]) -> None:
         self._db = db
-        self._read = ""
-        self._restore = ""
+        self._read = self._restore = ""
+        self._known: tuple[Any, frozenset[Row]] = (None, frozenset())
 
     async def learn(self) -> None:
         """Find out which tables and columns there are, and remember what is in them."""
@@ -57,6 +57,10 @@ class Ledger:
              WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE' AND c.is_generated = 'NEVER'
              ORDER BY c.table_name, c.ordinal_position
         """)
+        unlogged = await self._db.fetchval(
+            "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relpersistence <> 'p'"
+        )
+        assert not unlogged, "read() notices only what is logged"
         tables: dict[str, list[str]] = {}
         for row in rows:
             tables.setdefault(row["table"], []).append(row["column"])
@@ -71,8 +75,11 @@ class Ledger:
             await self._db.execute(f'CREATE TABLE baseline."{table}" AS TABLE "{table}"')
 
     async def read(self) -> frozenset[Row]:
-        """Everything, but for counters."""
-        return frozenset(Row(*row) for row in await self._db.fetch(self._read))
+        """Everything, but for counters; as it was read before when nothing at all was written since."""
+        written = await self._db.fetchval("SELECT pg_current_wal_insert_lsn()")
+        if written != self._known[0]:
+            self._known = (written, frozenset(Row(*row) for row in await self._db.fetch(self._read)))
+        return self._known[1]
 
     async def restore(self) -> None:
         """Everything as it was learnt."""

@@ -15,7 +15,7 @@ from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE,
 from tests.authorization.kinds import kind
 from tests.authorization.ledger import Change, Row, change
 from tests.authorization.people import Person
-from tests.authorization.sample import Sample, Wrong, sample
+from tests.authorization.sample import Sample, sample
 from tests.authorization.world import Played, World, play
 
 # What somebody may be told about a frame that is not meant for them, but breaks no rule.
@@ -63,12 +63,13 @@ class Part(Struct):
         return any(actor.name in kind(of).outsiders for of in self.ids.values())
 
 
-async def run(world: World, name: str) -> None:
+async def run(world: World, name: str, *, control_first: bool = True) -> None:
     """Play everything there is to play about an op; `FoundError` at the first thing that is wrong."""
     found = sample(name)
     part = Part(world, world.server.router.ops[name], found, world.people[found.by])
     try:
-        await _allowed(part)
+        if control_first:
+            await _allowed(part)
         await _ready(part)
         if part.gates:
             await _refused(part)
@@ -77,14 +78,27 @@ async def run(world: World, name: str) -> None:
         await _wrong(part)
         heard = await world.heard()
         _expect(not heard, f"{name}: refused, and yet an event came: {heard}")
+        if not control_first:
+            await _allowed(part)
     except BaseException:
         world.ended = True
+        world.forget()
         raise
     finally:
         world.touched = True
-        world.forget()
+        world.forget("osk_")
         await world.reset()
         await world.heard()
+
+
+async def refused(world: World, name: str) -> None:
+    """Only what the gates of an op refuse."""
+    found = sample(name)
+    part = Part(world, world.server.router.ops[name], found, world.people[found.by])
+    await _ready(part)
+    await _refused(part)
+    world.touched = True
+    world.forget("osk_")
 
 
 async def _ready(part: Part, also: str = "") -> None:

@@ -14,8 +14,7 @@ gone     an account that was deleted, of which nothing was erased
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -60,9 +59,10 @@ class World:
 
     def __getattr__(self, name: str) -> Person:
         try:
-            return self.__dict__["people"][name]
+            person: Person = self.__dict__["people"][name]
         except KeyError:
             raise AttributeError(f"nobody is called {name}") from None
+        return person
 
     # Making it
 
@@ -112,9 +112,8 @@ class World:
     async def columns(self) -> list[tuple[str, str]]:
         """Every column that can hold text, bytes or a place."""
         rows = await self._db.fetch("""
-            SELECT table_name, column_name FROM information_schema.columns
-             WHERE table_schema = 'public'
-               AND data_type IN ('text', 'bytea', 'ARRAY', 'double precision', 'json', 'jsonb', 'inet', 'character varying')
+            SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'
+               AND data_type IN ('text', 'bytea', 'ARRAY', 'double precision', 'json', 'jsonb', 'inet', 'cidr')
         """)
         return [(row[0], row[1]) for row in rows]
 
@@ -191,11 +190,16 @@ class World:
         """It was used for a refusal only."""
         self._sockets[token or ""] = socket
 
-    def forget(self) -> None:
-        """Use new sockets from here on."""
-        for socket in self._sockets.values():
+    def forget(self, kind: str = "") -> None:
+        """Use new sockets from here on, for tokens that begin like this."""
+        for token in [token for token in self._sockets if token.startswith(kind)]:
+            self._sockets.pop(token).abort()
+
+    def leave(self) -> None:
+        """Let go of every socket."""
+        self.forget()
+        for socket in self.listeners.values():
             socket.abort()
-        self._sockets.clear()
 
     async def listen(self) -> None:
         """Have a socket of everybody open, and one of nobody."""
@@ -272,18 +276,3 @@ async def play(socket: RawSocket, frame: Request[Any], token: str | None = None)
         others=tuple(others),
         opened=replies[login].code if login in replies else "ok",
     )
-
-
-@asynccontextmanager
-async def world(server: Server, database: str, issuer: str) -> AsyncIterator[World]:
-    """A world in a server's database."""
-    db = await asyncpg.connect(database)
-    try:
-        made = World(server, db, issuer)
-        await made.make()
-        yield made
-        for socket in made.listeners.values():
-            socket.abort()
-        made.forget()
-    finally:
-        await db.close()

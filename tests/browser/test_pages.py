@@ -254,7 +254,7 @@ async def test_the_owner_link_makes_a_new_account_the_owner(start: Starter, visi
     link = await server.owner_link()
     assert link is not None
     page = await visit(link)
-    assert page.url == f"{server.public_url}/claim"
+    await expect(page).to_have_url(f"{server.public_url}/claim")
     await sees(page, "Take ownership of this server")
     await page.reload()  # the ticket is kept by the tab until it is used
     await register(page, "ann")
@@ -288,7 +288,7 @@ async def test_an_address_is_confirmed_by_its_link(server: Server, mailbox: Mail
     mail = await mailbox.next("ann@example.org")
     elsewhere = await visit(mail.link)
     await sees(elsewhere, "Address confirmed")
-    assert elsewhere.url == f"{server.public_url}/verify"
+    await expect(elsewhere).to_have_url(f"{server.public_url}/verify")
     await page.reload()
     await sees(page, "ann@example.org · confirmed")
     again = await visit(mail.link)
@@ -306,7 +306,7 @@ async def test_a_forgotten_password_is_replaced_by_its_link(
     await page.get_by_role("button", name="Send the link").click()
     await sees(page, "Look into your mailbox")
     await page.goto((await mailbox.next("ann@example.org")).link)
-    assert page.url == f"{server.public_url}/reset"
+    await expect(page).to_have_url(f"{server.public_url}/reset")
     await page.get_by_label("New password").fill(OTHER_PASSWORD)
     await page.get_by_role("button", name="Set password").click()
     await sees(page, "Password changed")
@@ -329,7 +329,7 @@ async def test_a_forgotten_password_is_replaced_by_its_link(
 async def test_a_page_without_its_ticket_says_so(server: Server, visit: Visit, path: str, words: str) -> None:
     page = await visit(f"{server.public_url}/{path}")
     await sees(page, words)
-    assert page.url == f"{server.public_url}/{path.partition('?')[0]}"
+    await expect(page).to_have_url(f"{server.public_url}/{path.partition('?')[0]}")
 
 
 # Outside services
@@ -347,7 +347,7 @@ async def acme() -> AsyncIterator[str]:
         return web.json_response({"access_token": "a-token", "token_type": "bearer"})
 
     async def user(request: web.Request) -> web.StreamResponse:
-        return web.json_response({"sub": "42", "name": "Wile"})
+        return web.json_response({"id": 42, "login": "wile", "name": "Wile"})
 
     app = web.Application()
     app.add_routes([web.get("/authorize", authorize), web.post("/token", token), web.get("/user", user)])
@@ -364,7 +364,7 @@ async def test_an_outside_service_lets_somebody_in(start: Starter, acme: str, vi
     page = await visit(server.public_url)
     await page.get_by_role("button", name="Continue with Acme").click()
     await expect(page.locator("main")).to_contain_text(re.compile(r"Logged in as @wile\.\d{6}", re.IGNORECASE))
-    assert page.url == f"{server.public_url}/"
+    await expect(page).to_have_url(f"{server.public_url}/")
     await open_setting(page, "Password")  # the account has none yet
     await page.get_by_label("New password").fill(PASSWORD)
     await page.get_by_role("button", name="Save password").click()

@@ -5,7 +5,7 @@ from uuid import uuid4
 from protocol import account as frames
 from server import login
 from tests.authorization import provider
-from tests.authorization.sample import Sample, Wrong
+from tests.authorization.sample import Making, Sample, Wrong
 from tests.authorization.samples import proofs
 from tests.authorization.world import STATE, World
 
@@ -70,7 +70,7 @@ def _delete(world: World) -> frames.AccountDelete:
     return frames.AccountDelete(password=world.ann.password, code=world.ann.code)
 
 
-def _came_back(making: proofs.Making) -> dict[str, Wrong]:
+def _came_back(making: Making) -> dict[str, Wrong]:
     """What an outside service sends back counts once, where the login was started, and for it alone."""
     return {
         "another state": Wrong("wrong_credentials", proofs.changed(making, state="made-up"), burns=("ticket",)),
@@ -219,13 +219,11 @@ _ONESELF = {
     "set_avatar": Sample(
         lambda world: frames.AccountSetAvatar(avatar=world.server.site.avatars[-1]),
         wrong={
-            "an avatar that does not exist": Wrong(
-                "invalid", lambda world: frames.AccountSetAvatar(avatar="nothing")
-            )
+            "an avatar that does not exist": Wrong("invalid", lambda world: frames.AccountSetAvatar(avatar="nothing"))
         },
     ),
     "set_location": Sample(
-        lambda world: frames.AccountSetLocation(location=frames.Location(latitude=1.5, longitude=2.5))
+        lambda world: frames.AccountSetLocation(location=frames.NewLocation(latitude=1.5, longitude=2.5))
     ),
     "claim": Sample(
         _claim,

@@ -2,8 +2,8 @@
 
 from protocol.session import SessionClose, SessionDescribe, SessionOpen, SessionPing
 from server.secret import Keyring
-from tests.authorization.actors import SHUT
-from tests.authorization.sample import Sample, Wrong
+from tests.authorization.actors import SHUT, Actor
+from tests.authorization.sample import Making, Sample, Wrong
 from tests.authorization.world import World
 
 
@@ -12,14 +12,17 @@ def _of_another_server(world: World) -> SessionOpen:
     return SessionOpen(token=Keyring(["s" * 40]).access(world.ann.id, world.ann.phone.id, 3600))
 
 
+def _shown_by(actor: Actor) -> Making:
+    assert actor.token is not None
+    show = actor.token
+    return lambda world: SessionOpen(token=show(world, world.ann))
+
+
 SAMPLES = {
     "open": Sample(
         lambda world: SessionOpen(token=world.ann.access(world.server)),
         wrong={
-            **{
-                actor.name: Wrong(actor.shut, lambda world, show=actor.token: SessionOpen(token=show(world, world.ann)))
-                for actor in SHUT
-            },
+            **{actor.name: Wrong(actor.shut, _shown_by(actor)) for actor in SHUT},
             "a token of another server": Wrong("unauthenticated", _of_another_server),
             "a token that expired": Wrong(
                 "unauthenticated",

@@ -20,7 +20,5 @@ SAMPLES = {
         reaches=frozenset({"somebody I block"}),
         outsiders=EVERYBODY_ELSE,
     ),
-    "blocked": Sample(
-        lambda world: UserBlocked(), shows_blocked=True, proves=lambda reply: len(reply["users"]) == 1
-    ),
+    "blocked": Sample(lambda world: UserBlocked(), shows_blocked=True, proves=lambda reply: len(reply["users"]) == 1),
 }

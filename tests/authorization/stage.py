@@ -1,0 +1,79 @@
+"""The server of the matrix, with nothing in its way: no limits on attempts or frames, mails that go nowhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import asyncpg
+
+from server import Config, Server
+from server.external import Provider
+from tests.authorization import provider
+from tests.authorization.world import World
+from tests.conftest import QUICK
+
+_SETTINGS: dict[str, Any] = {
+    **QUICK,
+    "smtp_url": "smtp://127.0.0.1:9",
+    "frames_per_second": 1_000_000,
+    "frames_in_burst": 1_000_000,
+    "pending_per_address": 1000,
+    "login_timeout": 600.0,
+    "heartbeat": 600,
+    "drain": 0.0,
+}
+
+
+class Log(logging.Handler):
+    """Every line that the server writes into its log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{self.format(record)} {record.__dict__}")
+
+
+@asynccontextmanager
+async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator[tuple[World, Log]]:
+    """A world, and the log of its server."""
+    async with provider.serving() as issuer:
+        urls = {"authorize_url": f"{issuer}/authorize", "token_url": f"{issuer}/token", "user_url": f"{issuer}/user"}
+        config = Config(
+            **_SETTINGS,
+            data=data,
+            database_url=database_url,
+            redis_url=redis_url,
+            providers=[Provider(provider.NAME, "onesocket", **urls)],
+        )
+        # The test brings revoked devices back to life, which the server rightly never expects: it must not look.
+        with patch("server.revocation._EVERY", 86400.0), _logged() as log:
+            async with Server(config) as server, _peopled(server, database_url, issuer) as world:
+                yield world, log
+
+
+@asynccontextmanager
+async def _peopled(server: Server, database_url: str, issuer: str) -> AsyncIterator[World]:
+    db = await asyncpg.connect(database_url)
+    try:
+        world = World(server, db, issuer)
+        await world.make()
+        yield world
+        world.leave()
+    finally:
+        await db.close()
+
+
+@contextmanager
+def _logged() -> Iterator[Log]:
+    logger, log = logging.getLogger("onesocket"), Log()
+    logger.addHandler(log)
+    with patch.object(logger, "level", logging.DEBUG):
+        yield log
+    logger.removeHandler(log)
