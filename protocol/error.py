@@ -64,7 +64,11 @@ class Missing(Refusal, code="missing"):
 
 
 class TooLate(Refusal, code="too_late", close=4408):
-    """The client did not log in, or did not answer, in time."""
+    """The client did not log in in time."""
+
+
+class Silent(Refusal, code="silent", close=4504):
+    """Nothing, not even a pong, came from the client for two heartbeats: come back."""
 
 
 class Conflict(Refusal, code="conflict"):

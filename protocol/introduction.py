@@ -48,7 +48,7 @@ CONVERSATION = """
 3. `session.open` with the access token (or an API key) logs the socket in. Do it within `login_within` seconds of the
    hello, or the socket is closed with 4408.
 4. Send requests, take events. The server pings a quiet socket, and closes one from which nothing, not even a pong,
-   comes for two `heartbeat`s.
+   comes for two `heartbeat`s, with 4504.
 5. An access token is good for `access_expires_in` seconds. Before it ends, `account.refresh` trades the refresh token
    for two new ones. Each refresh token works once: make a nonce, keep it until you hold the new tokens, and when the
    reply got lost ask again with the same token *and* the same nonce.

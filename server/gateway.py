@@ -317,7 +317,7 @@ class Gateway:
         heartbeat = self.config.heartbeat
         for socket in list(sockets):
             if self.tick - socket.heard >= 2 * heartbeat and not socket.paused:
-                socket.close(4408, "no sign of life")
+                socket.close(4504, "no sign of life for two heartbeats: come back")
             elif self.tick - socket.heard >= heartbeat - 1:
                 socket.ping()
 

@@ -21,6 +21,7 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from tests.mailbox import Mailbox
+from tests.raw import Raw
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="uvloop|asyncio")
 
@@ -167,3 +168,23 @@ async def ann(connect: Callable[..., Awaitable[Person]]) -> Person:
 @pytest.fixture
 async def bob(connect: Callable[..., Awaitable[Person]]) -> Person:
     return await connect("bob")
+
+
+Dial = Callable[..., Awaitable[Raw]]
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    """Opens sockets without manners that have heard the hello: `await dial(server)`. They go before the server."""
+    opened: list[Raw] = []
+
+    async def begin(server: Server, **options: Any) -> Raw:
+        raw = await Raw.connect(server.port, **options)
+        opened.append(raw)
+        assert (await raw.upgrade()).status == 101
+        assert b"session.hello" in await raw.text()
+        return raw
+
+    yield begin
+    for raw in opened:
+        raw.abort()

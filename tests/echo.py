@@ -84,4 +84,6 @@ async def echoing(
         yield Listening(gateway, port)
     finally:
         await gateway.stop_listening()
+        for socket in gateway.sockets:
+            socket.abort()
         await gateway.close(1001, "the test is over")

@@ -8,7 +8,7 @@ import pytest
 
 from protocol.session import SessionClose, SessionOpen, SessionPing
 from server import Server
-from tests.conftest import Person
+from tests.conftest import Dial, Person
 from tests.echo import Listening, echoing
 from tests.raw import BINARY, CLOSE, PING, PONG, TEXT, Frame, Raw, masked, until
 
@@ -131,10 +131,8 @@ async def test_a_socket_may_send_4_kib_before_its_login_and_64_kib_after(listeni
     assert await raw.closed() == 1009
 
 
-async def test_a_logout_brings_the_small_limit_back(server: Server, ann: Person) -> None:
-    raw = await Raw.connect(server.port)
-    await raw.upgrade()
-    await raw.json()
+async def test_a_logout_brings_the_small_limit_back(server: Server, ann: Person, dial: Dial) -> None:
+    raw = await dial(server)
     long = b'{"op":"session.ping","id":7,"x":"%b"}' % (b"y" * 5000)
     raw.ask(SessionOpen(token=ann.tokens_given.access))
     assert "ok" in await raw.json()
@@ -229,21 +227,17 @@ NESTED = {
 }
 
 
-async def test_what_cannot_be_read_closes_with_a_code(server: Server, stranger: Person) -> None:
+async def test_what_cannot_be_read_closes_with_a_code(server: Server, stranger: Person, dial: Dial) -> None:
     for body, code in BOMBS.items():
-        raw = await Raw.connect(server.port)
-        await raw.upgrade()
-        await raw.json()
+        raw = await dial(server)
         raw.say(body)
         assert await raw.closed() == code, body
     await stranger.call(SessionPing())
 
 
-async def test_nesting_without_end_is_refused_at_any_place_and_size(server: Server, ann: Person) -> None:
+async def test_nesting_without_end_is_refused_at_any_place_and_size(server: Server, ann: Person, dial: Dial) -> None:
     for body, code in NESTED.items():
-        raw = await Raw.connect(server.port)
-        await raw.upgrade()
-        await raw.json()
+        raw = await dial(server)
         raw.ask(SessionOpen(token=ann.tokens_given.access))
         assert "ok" in await raw.json()
         raw.say(body)
@@ -275,10 +269,8 @@ ODD = {
 }
 
 
-async def test_what_can_be_read_and_is_wrong_is_answered_and_the_socket_lives(server: Server) -> None:
-    raw = await Raw.connect(server.port)
-    await raw.upgrade()
-    await raw.json()
+async def test_what_can_be_read_and_is_wrong_is_answered_and_the_socket_lives(server: Server, dial: Dial) -> None:
+    raw = await dial(server)
     for body, (number, code) in ODD.items():
         raw.say(body)
         reply = await raw.json()
@@ -286,10 +278,8 @@ async def test_what_can_be_read_and_is_wrong_is_answered_and_the_socket_lives(se
         assert reply.get("error", {}).get("code") == code, body
 
 
-async def test_a_lone_surrogate_is_not_text(server: Server) -> None:
-    raw = await Raw.connect(server.port)
-    await raw.upgrade()
-    await raw.json()
+async def test_a_lone_surrogate_is_not_text(server: Server, dial: Dial) -> None:
+    raw = await dial(server)
     raw.say(b'{"op":"account.login","id":1,"login":"\\ud800","password":"x"}')
     assert await raw.closed() == 4400
 

@@ -159,19 +159,3 @@ async def test_a_login_that_ends_while_its_session_opens_does_not_stay(start: St
             else:
                 with pytest.raises(Refusal):
                     await racer.call(AccountGet())
-
-
-async def test_a_revocation_during_a_break_of_the_database_is_heard_after_it(start: Starter, mailbox: Mailbox) -> None:
-    """Neither Redis nor the database tell the other process for a while; then the database does."""
-    servers = [await start(redis_url=NOBODY) for _ in range(2)]
-    async with AsyncExitStack() as stack:
-        case = Case("ann", stack, servers, mailbox)
-        await case.prepare()
-        far = await case.visit(servers[1])
-        await far.open(case.other)
-        pool, servers[1].pool._pool = servers[1].pool._pool, None
-        await case.revoke()
-        await asyncio.sleep(1.0)
-        assert far.closed is None
-        servers[1].pool._pool = pool
-        assert (await asyncio.wait_for(far.wait_closed(), WITHIN))[0] == 4401
