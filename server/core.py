@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from websockets.frames import CloseCode, Frame, Opcode, apply_mask
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
 
 _PLAIN = 0x81  # a whole text message in one frame, with no extension bits
 _MASKED = 0x80
@@ -44,7 +49,7 @@ class Core(ServerProtocol):
                 self._owed = stop - at
             part = data[at : at + self._owed]
             self.receive_data(part)
-            found += self.events_received()
+            found += [event for event in self.events_received() if isinstance(event, Frame)]
             at, self._owed = at + len(part), self._owed - len(part)
         return found
 

@@ -139,6 +139,10 @@ class Pool:
             connection = await pool.acquire(timeout=self._acquire_timeout)
         except TimeoutError:
             raise Overloaded("the database is busy", retry_after=1) from None
+        except asyncpg.TooManyConnectionsError:
+            raise
+        except asyncpg.PostgresError as error:  # it answers, but lets nobody in: for who asks, it is away
+            raise ConnectionError(str(error)) from error
         finally:
             self.waiting -= 1
             self.waited += loop.time() - started

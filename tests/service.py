@@ -10,7 +10,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 CHEAP = ("password_memory_kib=8", "password_rounds=1", "throttle=1000", "pending_per_address=500", "drain=1")
@@ -22,14 +21,15 @@ class Service:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder, self.output = folder, folder / "serve.out"
         sets = [part for one in CHEAP for part in ("--set", one)]
-        self._argv = [sys.executable, "-m", "server", "serve", "--port", "0", "--data", str(folder / "data"), *sets, *arguments]
+        self._argv = [sys.executable, "-m", "server", "serve", "--port", "0", "--data", str(folder / "data")]
+        self._argv += [*sets, *arguments]
         self.process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.stop()
 
     async def start(self) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -9,8 +10,9 @@ import pytest_asyncio
 
 from server.access import PUBLIC_OPS
 from server.handlers import collect
+from server.hub import Hub
 from storage.ids import new_id
-from tests.authorization import matrix, mutants
+from tests.authorization import endings, matrix, mutants
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import sample
 from tests.authorization.stage import Log, staged
@@ -69,7 +71,7 @@ async def test_no_canary_is_in_the_log(stage: Stage) -> None:
     """Whatever the tests above had the server write."""
     world, log = stage
     told = {f"{mark.whose}'s {mark.what}: {line}" for line in log.lines for mark in world.marks.found(line.encode())}
-    assert not told
+    assert log.lines and not told
 
 
 @pytest.mark.parametrize("name", [name for name in OPS if name not in PUBLIC_OPS])
@@ -100,6 +102,18 @@ async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: 
     for name in code.ops:
         with code.applied():
             await _noticed(world, code.name, name)
+
+
+@pytest.mark.parametrize("ending", endings.ENDINGS.values(), ids=endings.ENDINGS)
+async def test_a_login_that_ends_takes_its_sockets_with_it(world: World, ending: endings.Ending) -> None:
+    await endings.run(world, ending)
+    await world.reset()
+
+
+async def test_a_login_that_ends_without_its_sockets_is_noticed(world: World) -> None:
+    with patch.object(Hub, "end", lambda self, logins, refusal: 0), pytest.raises(TimeoutError):
+        await endings.run(world, endings.ENDINGS["device.revoke"])
+    await world.reset()
 
 
 async def _noticed(world: World, what: str, name: str) -> None:

@@ -49,7 +49,8 @@ async def test_starts_and_stops_inside_a_running_loop_and_starts_again(folder: P
 
 def test_the_example_is_short_and_runs() -> None:
     assert len(EXAMPLE.read_text().splitlines()) < 30
-    code = f"import runpy; m = runpy.run_path({str(EXAMPLE)!r}, run_name='note'); assert m['add'].__op__.name == 'note.add'"
+    run = f"m = runpy.run_path({str(EXAMPLE)!r}, run_name='note')"
+    code = f"import runpy; {run}; assert m['add'].__op__.name == 'note.add'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=EXAMPLE.parents[2], timeout=30)
 
 

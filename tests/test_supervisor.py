@@ -47,6 +47,7 @@ class Writer:
         else:
             self.acked, self.acked_at = self.tried, time.monotonic()
 
+
 class Crowd:
     """Fifty of them, and somebody who watches /readyz."""
 
@@ -99,9 +100,9 @@ Victim = Callable[[Service], int]
 @pytest.mark.parametrize(
     ("victim", "log", "state"),
     [
-        pytest.param(lambda service: service.workers()[0], "worker 0 is back", "gone", id="the server"),
-        pytest.param(lambda service: service.children(b"postgres")[0], "postgresql is back", "down", id="its PostgreSQL"),
-        pytest.param(lambda service: service.children(b"valkey")[0], "is back after", "degraded", id="its Redis"),
+        pytest.param(lambda one: one.workers()[0], "worker 0 is back", "gone", id="the server"),
+        pytest.param(lambda one: one.children(b"postgres")[0], "postgresql is back", "down", id="its PostgreSQL"),
+        pytest.param(lambda one: one.children(b"valkey")[0], "is back after", "degraded", id="its Redis"),
     ],
 )
 async def test_recovers_by_itself_from_kill_9_of(folder: Path, victim: Victim, log: str, state: str) -> None:
@@ -155,7 +156,7 @@ async def test_the_second_start_takes_less_than_three_seconds(folder: Path) -> N
     assert min(seconds) < 3
 
 
-async def test_the_first_start_prints_where_to_connect_what_runs_where_data_lies_and_the_owner_link(folder: Path) -> None:
+async def test_the_first_start_prints_where_to_connect_what_runs_where_data_is_and_the_owner_link(folder: Path) -> None:
     async with Service(folder) as service:
         for part in ("socket", "page", "PostgreSQL", "Valkey", str(folder / "data"), "/claim#"):
             assert part in service.text

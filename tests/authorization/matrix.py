@@ -73,11 +73,11 @@ async def run(world: World, name: str, *, control_first: bool = True) -> None:
         await _ready(part)
         if part.gates:
             await _refused(part)
+            await _silence(part)
             await _elsewhere(part)
             await _hidden(part)
         await _wrong(part)
-        heard = await world.heard()
-        _expect(not heard, f"{name}: refused, and yet an event came: {heard}")
+        await _silence(part)
         if not control_first:
             await _allowed(part)
     except BaseException:
@@ -144,6 +144,12 @@ async def _playing(
     return name, played, changed
 
 
+async def _silence(part: Part) -> None:
+    """Nobody is told what was refused to somebody else."""
+    heard = await part.world.heard()
+    _expect(not heard, f"{part.op.name}: refused, and yet an event came: {heard}")
+
+
 async def _overheard(part: Part, name: str) -> None:
     """What everybody was sent besides, which may be anything but what is not theirs."""
     for listener, messages in (await part.world.heard()).items():
@@ -200,6 +206,7 @@ async def _elsewhere(part: Part) -> None:
                 await _as_if_missing(part, actor, field, part.frame, "")
             continue
         mine = {str(part.world.people[actor.person].id), *(None for one in part.sample.touches if one is None)}
+        await _silence(part)
         name, played, changed = await _playing(part, actor, part.frame)
         _expect(played.code in _OWN_AFFAIR, f"{name}: {played.code}")
         strays = {row for row in changed.gone | changed.new if row.owner not in mine}
@@ -241,7 +248,7 @@ async def _wrong(part: Part) -> None:
             if wrong.code == "ok" and part.answer:
                 assert played.reply is not None
                 _expect(played.reply.body == part.answer, f"{name}: {played.reply.body!r}, not {part.answer!r}")
-            await _overheard(part, name)
+            await (_overheard(part, name) if wrong.burns else _silence(part))
     await _ready(part)
 
 

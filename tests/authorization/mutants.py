@@ -22,8 +22,10 @@ from protocol.error import Missing
 from server import login, outside, totp
 from server.access import LOGGED_IN, Bind, Rule
 from server.context import Context, Session
+from server.router import Router
 from server.secret import Claims, Keyring
 from storage import account, device
+from storage import user as users
 from storage.account import Login
 from storage.pool import Pool, Transaction
 from tests.authorization.world import World
@@ -256,6 +258,17 @@ def _ops_only(self: Session, op: str) -> bool:
     return "*" in self.scopes or op in self.scopes
 
 
+_refuse = Router._refuse
+
+
+def _told_to_others(self: Router, ctx: Context, *values: Any) -> None:
+    """What was refused to one is an event for all the others."""
+    _refuse(self, ctx, *values)
+    for socket in ctx.app.gateway.sockets:
+        if socket is not ctx.socket and socket.conversation is not None:
+            socket.send(b'{"ev":"something.refused"}')
+
+
 class Code(Struct, frozen=True):
     """A function that does less than it should, and the ops each of which must notice."""
 
@@ -296,6 +309,9 @@ CODE = (
     Code("tokens are not verified", Keyring, "read_access", _unsigned, ("session.open",)),
     Code("what is missing is handed on", Bind, "resolve", _resolve_nothing, ("user.get", "device.revoke")),
     Code("hidden and missing differ", Bind, "resolve", _told_apart, ("user.get", "device.revoke", "api_key.revoke")),
+    Code("refusals are told to others", Router, "_refuse", _told_to_others, ("user.get", "device.list")),
+    Code("others see the address", users, "_PUBLIC", users._PUBLIC.replace("a.bio", "a.email AS bio"), _SEEN),
+    Code("others see the place", users, "_PUBLIC", users._PUBLIC.replace("a.city", "a.latitude::text AS city"), _SEEN),
     Code("every scope allows everything", Session, "allows", lambda self, op: True, _SCOPED),
     Code("a scope allows its whole domain", Session, "allows", _siblings, _SCOPED),
     Code("a scope allows what begins like it", Session, "allows", _beginnings, ("user.blocked",)),

@@ -44,7 +44,7 @@ class Log(logging.Handler):
 async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator[tuple[World, Log]]:
     """A world, and the log of its server."""
     async with provider.serving() as issuer:
-        urls = {"authorize_url": f"{issuer}/authorize", "token_url": f"{issuer}/token", "user_url": f"{issuer}/user"}
+        urls: Any = {f"{name}_url": f"{issuer}/{name}" for name in ("authorize", "token", "user")}
         config = Config(
             **_SETTINGS,
             data=data,
