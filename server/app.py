@@ -151,6 +151,7 @@ class Server:
         await self.gateway.stop_listening()
         self._say_goodbye(reason)
         await self._finish()
+        await self.router.stop()
         await self.gateway.close(4503, "the server restarts: come back in a moment")
         await self._stop_parts()
 

@@ -64,8 +64,8 @@ class Context:
 
     @property
     def connected(self) -> bool:
-        """Whether somebody is still there."""
-        return self.socket.conversation is self
+        """Whether somebody is still there to hear an answer."""
+        return self.socket.conversation is self and not self.socket.close_code
 
     @property
     def origin(self) -> Origin:

@@ -44,9 +44,15 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether clients should come here; without Redis the server is slower, not useless."""
-        if self._pool.away and self.parts["database"] == "ok":  # a request has noticed before we looked
-            self._note("database", "went away a moment ago")
+        self._notice()
         return not self.draining and self.parts["database"] == "ok" and self.parts["disk"] == "ok"
+
+    def _notice(self) -> None:
+        """What a request or a lost connection has noticed before we looked."""
+        if self._pool.away and self.parts["database"] == "ok":
+            self._note("database", "went away a moment ago")
+        if not self._bus.alive and self.parts["redis"] == "ok":
+            self._note("redis", "went away a moment ago")
 
     def report(self) -> tuple[bool, bytes]:
         """The answer to /readyz."""

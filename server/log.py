@@ -5,6 +5,7 @@ Rule: no secret and no text of a message is ever logged; a line is one line, wha
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -13,6 +14,8 @@ from typing import Any
 import orjson
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_CONTROL_BUT_LINES = {code: text for code, text in _CONTROL.items() if code != ord("\n")}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[41m", "DEBUG": "\x1b[2m"}
 
 
@@ -30,7 +33,10 @@ class JsonFormatter(logging.Formatter):
         line.update(_extra(record))
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:  # half a surrogate, a giant number: a line is never lost for what is in it
+            return json.dumps(line, default=str)
 
 
 class HumanFormatter(logging.Formatter):
@@ -47,7 +53,7 @@ class HumanFormatter(logging.Formatter):
         start, end = (_COLOURS.get(record.levelname, ""), "\x1b[0m") if self._colour else ("", "")
         name = record.name.removeprefix("onesocket.")
         text = f"{_time(record.created)[11:]} {start}{level}{name}: {_one_line(record.getMessage())}{end}{extra}"
-        return text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        return text + (_below(self.formatException(record.exc_info)) if record.exc_info else "")
 
 
 def _time(created: float) -> str:
@@ -59,7 +65,12 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _one_line(value: object) -> str:
-    return str(value).translate({c: f"\\x{c:02x}" for c in (*range(32), 127, 0x2028, 0x2029)})
+    return str(value).translate(_CONTROL)
+
+
+def _below(traceback: str) -> str:
+    """Indented, so that no part of it can pose as a line of its own."""
+    return "".join(f"\n  {line}" for line in traceback.translate(_CONTROL_BUT_LINES).split("\n"))
 
 
 def configure(form: str, level: str) -> None:

@@ -83,7 +83,7 @@ class Measures:
 
 def _labelled(row: str, labels: dict[str, str]) -> str:
     inner = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    name, _, rest = row.partition(" ")
+    name, _, rest = row.rpartition(" ")
     return f"{name[:-1]},{inner}}} {rest}" if name.endswith("}") else f"{name}{{{inner}}} {rest}"
 
 

@@ -23,6 +23,7 @@ from protocol.codec import Codec
 from protocol.error import (
     Conflict,
     Flooded,
+    GoingAway,
     Internal,
     Overloaded,
     RateLimited,
@@ -153,6 +154,7 @@ class Router:
         self._decode = self.codec.decode_strictly
         self._tasks: set[asyncio.Task[None]] = set()
         self.unreadable = OpMetric("unreadable")
+        self._stopping = False
 
     @property
     def in_flight(self) -> int:
@@ -245,6 +247,8 @@ class Router:
     def _as_refusal(self, ctx: Context, one: Op, request_id: int, error: BaseException) -> Refusal:
         if isinstance(error, Refusal):
             return error
+        if self._stopping and isinstance(error, asyncio.CancelledError):
+            return GoingAway()
         if isinstance(error, TimeoutError):
             log.warning("%s took longer than %s s", one.name, ctx.app.config.request_timeout)
             return Overloaded(retry_after=5)
@@ -273,3 +277,13 @@ class Router:
         """Wait until no request is in flight."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def stop(self) -> None:
+        """Give up what is still in flight: it is told so, and nothing goes on behind a stopped server."""
+        self._stopping = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            log.warning("%d requests were not finished in time", len(tasks))
+            await asyncio.wait(tasks, timeout=5)

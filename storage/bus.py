@@ -23,6 +23,8 @@ class Bus:
 
     def __init__(self, url: str) -> None:
         import redis.asyncio as client
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
         from redis.exceptions import RedisError
 
         self._failed = (RedisError, OSError, TimeoutError)
@@ -31,7 +33,9 @@ class Bus:
             url, socket_timeout=2.0, socket_connect_timeout=1.0, max_connections=20, timeout=2
         )
         self._redis = client.Redis.from_pool(pool)
-        self._subscription = client.from_url(url, socket_timeout=None, socket_connect_timeout=1.0).pubsub()
+        # No silent reconnection: that this connection ended is how we learn at once that Redis went away.
+        alone = client.from_url(url, socket_timeout=None, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
+        self._subscription = alone.pubsub()
         self._listeners: dict[bytes, Listener] = {}
         self._task: asyncio.Task[None] | None = None
         self.alive = False
@@ -113,6 +117,7 @@ class Bus:
                     if message["type"] == "message":
                         self._hear(message["channel"], message["data"])
             except self._failed:
+                self.alive = False
                 await asyncio.sleep(0.3)
 
     def _hear(self, channel: bytes, data: bytes) -> None:

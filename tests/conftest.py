@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import uvloop
 
@@ -18,8 +17,8 @@ from protocol.account import AccountRegister, Tokens
 from protocol.client import Client
 from server import Config, Server
 from storage.embedded import Embedded
-from storage.ids import new_id
 from storage.migrate import migrate
+from tests.databases import Databases
 from tests.mailbox import Mailbox
 from tests.raw import Raw
 
@@ -55,10 +54,8 @@ class Storage:
     def __init__(self, embedded: Embedded) -> None:
         self.embedded = embedded
         self.redis_url = embedded.redis_url
-        self.template = embedded.database_url
-
-    def url(self, database: str) -> str:
-        return self.template.replace("@/onesocket?", f"@/{database}?", 1)
+        self.databases = Databases(embedded.database_url)
+        self.url = self.databases.url
 
 
 @pytest.fixture(scope="session")
@@ -78,12 +75,9 @@ def storage() -> Iterator[Storage]:
 @pytest.fixture
 async def database(storage: Storage) -> AsyncIterator[str]:
     """The URL of a fresh, migrated database."""
-    name = f"test_{new_id().hex}"
-    admin = await asyncpg.connect(storage.url("postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE onesocket STRATEGY file_copy")
+    name = await storage.databases.lend()
     yield storage.url(name)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+    await storage.databases.take_back(name)
 
 
 @pytest.fixture

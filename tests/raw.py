@@ -96,7 +96,11 @@ class Raw:
             status = int(lines[0].split(" ")[1])
             headers = dict(line.split(": ", 1) for line in lines[1:] if line)
             assert len(headers) == len([line for line in lines[1:] if line]), "a header came twice"
-            return Reply(status, headers, b"" if status == 101 else await self.reader.read())
+            if status == 101:
+                return Reply(status, headers, b"")
+            body = await self.reader.read()
+        self.writer.close()
+        return Reply(status, headers, body)
 
     async def frame(self, timeout: float = 8) -> Frame:
         """The next frame."""

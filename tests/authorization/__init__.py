@@ -8,6 +8,7 @@ what else must be refused to them. The rest follows from the op's rule:
 - matrix.py plays them: first who may succeeds, then everybody else is refused with the right code, changes no row
   (ledger.py), causes no event, learns no byte (marks.py), and cannot tell what is hidden from what is missing
 - mutants.py takes each check out of the server, one at a time, and expects the matrix to notice
+- endings.py ends logins while their sockets are open
 
 A new kind of id, a new table or a new private column fails with the name of the file where to tell about it.
 """
