@@ -44,6 +44,7 @@ SEND_SECONDS = 20.0
 BATCH = 20
 AT_ONCE = 4
 ATTEMPTS = 8
+CLAIM_AGAIN_SECONDS = 1.0
 FIRST_RETRY_SECONDS = 60
 LAST_RETRY_SECONDS = 3600
 
@@ -276,7 +277,8 @@ class Outbox(Generic[Id]):
             mails = await self._claim(BATCH)
         except Exception as error:  # the database is away: what is queued stays queued
             self._log.warning("mails could not be claimed: %s", type(error).__name__)
-            return False
+            await asyncio.sleep(CLAIM_AGAIN_SECONDS)
+            return True
         await asyncio.gather(*map(self._handle, mails))
         return len(mails) >= BATCH
 

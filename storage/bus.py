@@ -16,6 +16,7 @@ log = logging.getLogger("onesocket.bus")
 
 Listener = Callable[[bytes], None]
 _PREFIX = b"onesocket:"
+_AT_ONCE = 20
 
 
 class Bus:
@@ -28,11 +29,8 @@ class Bus:
         from redis.exceptions import RedisError
 
         self._failed = (RedisError, OSError, TimeoutError)
-        # Who comes when all connections are busy waits for one: a crowd is not an absence.
-        pool = client.BlockingConnectionPool.from_url(
-            url, socket_timeout=2.0, socket_connect_timeout=1.0, max_connections=20, timeout=2
-        )
-        self._redis = client.Redis.from_pool(pool)
+        self._redis = client.from_url(url, socket_timeout=2.0, socket_connect_timeout=1.0, max_connections=_AT_ONCE + 4)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         # No silent reconnection: that this connection ended is how we learn at once that Redis went away.
         alone = client.from_url(url, socket_timeout=None, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0))
         self._subscription = alone.pubsub()
@@ -99,15 +97,16 @@ class Bus:
         return await self._try(self._redis.eval, source, len(names), *names, *values)
 
     async def _try(self, call: Callable[..., Any], *values: Any) -> Any:
-        if not self.alive:
-            return None
-        try:
-            async with asyncio.timeout(2.0):
-                return await call(*values)
-        except self._failed as error:
-            self.alive = False
-            log.warning("redis did not answer: %s", type(error).__name__)
-            return None
+        async with self._turns:  # whoever waits here waits for others: a crowd is not an absence
+            if not self.alive:
+                return None
+            try:
+                async with asyncio.timeout(2.0):
+                    return await call(*values)
+            except self._failed as error:
+                self.alive = False
+                log.warning("redis did not answer: %s", type(error).__name__)
+                return None
 
     async def _listen(self) -> None:
         while True:

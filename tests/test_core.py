@@ -1,14 +1,18 @@
 """Core.take: cutting what comes in at the borders of frames, without ever losing the parser's place."""
 
 import random
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from server.core import Core
+from tests import raw
 
 
 def masked(*frames: Frame) -> bytes:
@@ -89,3 +93,37 @@ def test_a_handshake_comes_before_frames() -> None:
     [event] = core.events_received()
     core.send_response(core.accept(event))
     assert core.take(masked(Frame(Opcode.TEXT, b"hi"))) == [b"hi"]
+
+
+@st.composite
+def any_frame(draw: st.DrawFn) -> bytes:
+    """Mostly good; some lie about their length, break a rule, are not masked, or are no frame at all."""
+    body = draw(st.binary(max_size=20) | st.binary(min_size=120, max_size=135) | st.binary(min_size=290, max_size=310))
+    opcode, fin = draw(st.sampled_from([1, 1, 1, 0, 2, 9, 10])), draw(st.sampled_from([True, True, False]))
+    good = raw.masked(body, opcode, fin=fin)
+    size = draw(st.sampled_from([None, 3, 2**40]))
+    odd = raw.masked(body, draw(st.integers(0, 15)), rsv=draw(st.integers(0, 7)), size=size)
+    bare = Frame(Opcode.TEXT, body).serialize(mask=False)
+    return draw(st.sampled_from([good, good, good, good, odd, bare, body]))
+
+
+def outcome(core: Core, events: list[Any]) -> Any:
+    """What came, the code that it was closed with, and whether the end was said."""
+    came = [(1, one, True) if isinstance(one, bytes) else (one.opcode, bytes(one.data), one.fin) for one in events]
+    return came, core.close_sent.code if core.close_sent else None, core.eof_sent
+
+
+@given(st.lists(any_frame(), max_size=8), st.lists(st.integers(1, 400), min_size=1, max_size=6))
+@example([raw.masked(b"x" * 126)], [3])
+@example([raw.masked(b"x", size=2**62)], [1])
+@example([raw.masked(b"", 8), raw.masked(b"late")], [5])
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_whatever_comes_however_it_is_cut_the_outcome_is_the_parsers(parts: list[bytes], cuts: list[int]) -> None:
+    data, at, found = b"".join(parts), 0, []
+    ours, parser = Core(state=OPEN, max_size=300), Core(state=OPEN, max_size=300)
+    while at < len(data):
+        size = cuts[at % len(cuts)]
+        found += ours.take(data[at : at + size])
+        at += size
+    parser.receive_data(data)
+    assert outcome(ours, found) == outcome(parser, parser.events_received())

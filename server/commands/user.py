@@ -101,12 +101,13 @@ async def _create(db: Pool, options: argparse.Namespace, config: Config) -> int:
 
 
 async def _set_password(db: Pool, who: Login, options: argparse.Namespace, config: Config) -> int:
-    from storage import account, audit, device
+    from storage import account, audit, device, ticket
 
     password, shown = _password(options)
     hashed = await _hash(config, password)
     async with db.transaction() as tx:
         await account.set_password(tx, who.id, hashed)
+        await ticket.void(tx, who.id, "reset", "second_step")
         ended = await device.revoke_all(tx, who.id)
         await audit.record(tx, who.id, "operator.password", audit.Origin("console"))
     sys.stdout.write(f"{who.username} has a new password{shown}; {len(ended)} devices were logged out\n")
