@@ -247,7 +247,7 @@ class AccountForgotPassword(Request[Nothing], tag="account.forgot_password", fro
 
 
 class AccountResetPassword(Request[Nothing], tag="account.reset_password", frozen=True):
-    """Set a new password with the ticket from the mail; every device is logged out."""
+    """Set a new password with the ticket from the mail; every device is logged out, every API key ends."""
 
     ticket: MailTicket
     password: NewPassword

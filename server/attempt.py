@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from protocol.error import RateLimited
 from server import proxy
-from server.limit import Limiter, Rate
+from server.limit import Limiter, Rate, as_told
 from storage import throttle
 from storage.bus import Bus
 from storage.throttle import Attempt
@@ -34,7 +34,7 @@ class Attempts:
         if wait is None:
             wait = self._take_here(scaled)
         if wait > 0:
-            raise RateLimited(retry_after=round(wait, 1))
+            raise RateLimited(retry_after=as_told(wait))
 
     def _take_here(self, attempts: Sequence[Attempt]) -> float:
         """One use from all of them or, when one is used up, from none."""

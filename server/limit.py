@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from math import ceil
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SWEEP_ABOVE = 10_000
+
+
+def as_told(wait: float) -> float:
+    """Seconds to wait as a client is told: a hundredth too many rather than one too few."""
+    return ceil(wait * 100) / 100
 
 
 class Rate(Struct, frozen=True):
@@ -53,7 +59,7 @@ class Limiter:
         """Count one use, or refuse it with the time to wait."""
         wait = self.wait(rate, name, ctx.session.account if ctx.session else ctx.address)
         if wait > 0:
-            raise RateLimited(retry_after=round(wait, 2))
+            raise RateLimited(retry_after=as_told(wait))
 
     def wait(self, rate: Rate, name: str, who: object) -> float:
         """Seconds to wait: 0 when the use is within the rate, and then it is counted."""

@@ -1,7 +1,7 @@
 """Names that people can tell apart.
 
 Rule: two names that look alike are the same name: they are compared by what they look like (compatibility form, case
-folded, look-alike letters of other scripts replaced), and a name may not mix scripts that are confused.
+folded, accents dropped, look-alike letters of other scripts replaced).
 """
 
 from __future__ import annotations

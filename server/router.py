@@ -32,7 +32,7 @@ from protocol.error import (
 )
 from protocol.frame import Nothing, Request
 from server.access import PUBLIC_OPS, Rule
-from server.limit import Rate
+from server.limit import Rate, as_told
 from server.metric import OpMetric
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Router:
 
     def refuse_flood(self, ctx: Context, data: bytes, retry_after: float) -> None:
         """Answer a frame that came too fast, without looking at more than its id."""
-        refusal = RateLimited(retry_after=round(retry_after, 2))
+        refusal = RateLimited(retry_after=as_told(retry_after))
         self.unreadable.refused(refusal.code, 0.0)
         if ctx.socket.count_refused() > ctx.app.config.frames_in_burst:
             ctx.end(Flooded())

@@ -61,9 +61,13 @@ async def fresh(db: Database, device: UUID | None) -> bool:
 
 
 async def known_address(db: Database, account: UUID, address: str) -> bool:
-    """Whether the account has been used from this address."""
+    """Whether the account is logged in from this address."""
     return bool(
-        await db.fetchval("SELECT EXISTS (SELECT FROM device WHERE account = $1 AND address = $2)", account, address)
+        await db.fetchval(
+            "SELECT EXISTS (SELECT FROM device WHERE account = $1 AND address = $2 AND revoked_at IS NULL)",
+            account,
+            address,
+        )
     )
 
 

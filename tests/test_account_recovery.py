@@ -20,6 +20,7 @@ from protocol.account import (
     SecondStep,
     Tokens,
 )
+from protocol.api_key import ApiKeyCreate
 from protocol.audit import AuditList
 from protocol.codec import encode
 from protocol.error import Expired, RateLimited, Unauthenticated, WrongCredentials
@@ -289,3 +290,13 @@ async def test_a_mail_in_the_queue_cannot_be_read_in_the_database(start: Starter
     assert mail["recipient"] == ADDRESS
     assert not any(b"verify" in value for value in (mail["sealed"], mail["subject"].encode()))
     assert len(ticket["hash"]) == 32
+
+
+async def test_a_reset_ends_api_keys_too(ann: Person, connect: Connector, stranger: Person, mailbox: Mailbox) -> None:
+    program = await connect()
+    made = await ann.call(ApiKeyCreate(name="program", password=PASSWORD, scopes=["*"]))
+    await program.open(made.secret)
+    await stranger.call(AccountResetPassword(ticket=await reset_ticket(stranger, mailbox), password=FRESH))
+    assert (await asyncio.wait_for(program.wait_closed(), SOON))[0] == 4401
+    with pytest.raises(Unauthenticated):
+        await stranger.open(made.secret)

@@ -95,10 +95,11 @@ async def test_control_frames_and_parts_of_messages_count_as_frames(one: bytes) 
     async with echoing() as listening:
         raw, neighbour = await listening.raw(), await listening.raw()
         raw.say(b"", fin=False)
-        before = resident()
+        before, cpu = resident(), time.process_time()
         raw.send(one * 200_000)
-        assert await worst_echo(neighbour, 0.3) < 1
         assert await raw.closed() == 4429
+        assert time.process_time() - cpu < 0.5
+        assert await worst_echo(neighbour, 0.1) < 1
         assert resident() - before < 16 * MIB
 
 
@@ -167,7 +168,7 @@ async def test_sockets_without_a_login_are_few_per_address_and_the_logged_in_are
             started = time.perf_counter()
             await person.call(SessionPing())
             worst = max(worst, time.perf_counter() - started)
-        assert worst < 0.5
+        assert worst < 1
         raws[0].abort()
         await until(lambda: len(server.gateway.sockets) == 49)
         assert (await (await Raw.connect(server.port)).upgrade()).status == 101

@@ -255,7 +255,7 @@ async def _send_reset(ctx: Context, who: UUID, email: str, origin: audit.Origin)
 
 @op(access=PUBLIC)
 async def reset_password(ctx: Context, frame: AccountResetPassword) -> Nothing:
-    """Everybody is logged out: whoever knew the old password is out, too."""
+    """Every device and API key ends: whoever knew the old password is out, too."""
     await ctx.app.attempts.take(attempt.tickets(ctx.address))
     hashed = digest(frame.ticket)
     if not await ticket.known(ctx.db, "reset", hashed):  # guesses must not keep the password threads busy
@@ -267,7 +267,7 @@ async def reset_password(ctx: Context, frame: AccountResetPassword) -> Nothing:
             raise Expired
         await account.set_password(tx, found.account, password_hash)
         await ticket.void(tx, found.account, login.SECOND_STEP)
-        ended = await device.revoke_all(tx, found.account)
+        ended = await device.revoke_all(tx, found.account) + await api_key.revoke_all(tx, found.account)
         await audit.record(tx, found.account, "account.reset_password", ctx.origin)
         await _tell(ctx, tx, found.account, "Your password was changed, by a link from a mail to this address.")
     if ctx.device in ended:

@@ -46,7 +46,9 @@ ENDINGS = {
         lambda world: AccountChangePassword(password=world.ann.password, new_password=NEW), ("laptop",)
     ),
     "account.reset_password": Ending(
-        lambda world: AccountResetPassword(ticket=world.ann.tickets["reset"], password=NEW), ("phone", "laptop"), True
+        lambda world: AccountResetPassword(ticket=world.ann.tickets["reset"], password=NEW),
+        ("phone", "laptop", "key"),
+        True,
     ),
     "account.delete": Ending(
         lambda world: AccountDelete(password=world.ann.password, code=world.ann.code), ("phone", "laptop", "key"), True
