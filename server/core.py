@@ -46,6 +46,8 @@ class Core(ServerProtocol):
                     found.append(apply_mask(data[start:stop], data[start - 4 : start]))
                     at = stop
                     continue
+                if self.eof_sent:  # nothing that still comes is looked at
+                    break
                 self._owed = stop - at
             part = data[at : at + self._owed]
             self.receive_data(part)

@@ -199,7 +199,8 @@ def patterns(kinds: Iterable[inspect.Type]) -> Iterator[str]:
 
 
 def test_no_pattern_takes_long_whatever_it_is_given() -> None:
-    found = set(patterns(inspect.type_info(handler.__op__.frame) for handler in collect()))
+    declared: list[Op] = [vars(handler)["__op__"] for handler in collect()]
+    found = set(patterns(inspect.type_info(one.frame) for one in declared))
     assert len(found) > 8
     parts = ["a", "a-", "a.", "a@", "@", "-", " ", "0", "A", "é", "en-", "\n", "*", "a_.", "https://a/", "\u2028"]
     for pattern in found:
@@ -207,10 +208,10 @@ def test_no_pattern_takes_long_whatever_it_is_given() -> None:
         for start, part, end in itertools.product(("", "a"), parts, ("", "\x00")):
             text = start + part * (65536 // len(part)) + end
             took = []
-            for _ in range(3):
-                started = time.perf_counter()
+            for _ in range(5):  # CPU time: the machine may have other things to do
+                started = time.thread_time()
                 compiled.search(text)
-                took.append(time.perf_counter() - started)
+                took.append(time.thread_time() - started)
                 if took[-1] < 0.01:
                     break
-            assert min(took) < 0.01, (pattern, text[:20], took)
+            assert min(took) < 0.02, (pattern, text[:20], took)

@@ -302,8 +302,8 @@ async def test_without_redis_the_server_is_degraded_and_ready(start: Starter, re
     assert json.loads((await fetch(server.port, "/readyz")).body)["redis"] == "ok"
     cable.unlink()
     client = redis.asyncio.from_url(redis_url)
-    await client.execute_command("CLIENT KILL TYPE normal")
-    await client.execute_command("CLIENT KILL TYPE pubsub")
+    await client.execute_command("CLIENT KILL TYPE normal")  # type: ignore[no-untyped-call]
+    await client.execute_command("CLIENT KILL TYPE pubsub")  # type: ignore[no-untyped-call]
     await client.aclose()
     await until(lambda: server.health.parts["redis"] != "ok")
     reply = await fetch(server.port, "/readyz")

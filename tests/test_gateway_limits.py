@@ -245,7 +245,7 @@ async def test_a_socket_that_never_logs_in_is_told_and_closed() -> None:
         while not ends.done():
             busy.say(b"x")
             await asyncio.sleep(0.05)
-        assert await ends == [4408, 4408]
+        assert {*await ends} == {4408}
         assert 1 <= time.perf_counter() - started < 4
         assert await member.text() == b"login"
         await until(lambda: len(listening.conversations) == 1)

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,7 @@ async def test_over_tls_too_large_a_frame_and_a_flood_are_told_before_the_end(se
 
 async def test_over_tls_who_does_not_read_is_closed(folder: Path) -> None:
     certificate_file, key_file = certificate.write(folder, "first")
-    settings = {"write_buffer_bytes": 1 << 18, "write_timeout": 1}
+    settings: dict[str, Any] = {"write_buffer_bytes": 1 << 18, "write_timeout": 1}
     async with echoing(tls_certificate=certificate_file, tls_key=key_file, **settings) as listening:
         raw = await listening.raw(ssl=trusting(folder), limit=1024)
         (held,) = listening.gateway.sockets

@@ -183,7 +183,7 @@ async def test_settings_that_would_let_nobody_in_are_refused() -> None:
         ({"trusted_proxies": ["proxy.example"]}, "trusted_proxies: 'proxy.example'"),
     ):
         with pytest.raises(ConfigError, match=said):
-            Gateway(Config(**settings), None, Echo)  # type: ignore[arg-type]
+            Gateway(Config(**settings), None, Echo)
 
 
 def test_addresses_have_one_spelling() -> None:
