@@ -42,7 +42,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         list[str], about("networks whose Forwarded headers or PROXY lines are believed, e.g. 10.0.0.0/8")
     ] = []
-    proxy_protocol: Annotated[bool, about("expect a PROXY protocol line (v1 or v2) before each connection")] = False
+    proxy_protocol: Annotated[
+        bool, about("expect a PROXY protocol line (v1 or v2) from each of the trusted_proxies")
+    ] = False
 
     # Storage
     data: Annotated[Path | None, about("folder for everything the server keeps")] = None

@@ -77,6 +77,8 @@ class Supervisor:
 
     async def run(self) -> int:
         """Start, watch, stop; the exit code."""
+        if self._config.unix_socket is not None and self._config.workers > 1:
+            raise CommandError("only a port can be shared: set workers to 1, or use a port instead of unix_socket")
         self._handle_signals()
         _raise_file_limit()
         with _reserved(self._config) as port:

@@ -128,3 +128,9 @@ async def test_there_is_one_owner(database: str, folder: Path) -> None:
 async def test_migrate_check_tells_whether_anything_is_pending(database: str, folder: Path) -> None:
     done = await command("migrate", "--check", "--data", str(folder), "--database-url", database)
     assert (done.returncode, done.stdout) == (0, "the schema is up to date\n")
+
+
+def test_a_unix_socket_has_one_worker(tmp_path: Path) -> None:
+    done = onesocket("serve", "--workers", "2", "--set", f"unix_socket={tmp_path}/s.sock", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "only a port can be shared" in done.stderr

@@ -68,7 +68,7 @@ async def test_large_messages_and_many_fragments_pass() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 async def test_every_compression_case_passes() -> None:
     results = await judged(["12.*", "13.*"], [], compression=True)
     assert len(results) == 216
