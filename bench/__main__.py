@@ -9,6 +9,14 @@ from protocol.error import Refusal
 
 # One file a scenario; imported only when it is run.
 SCENARIOS = {
+    "fanout": "one channel with many members",
+    "rooms": "many small channels at once",
+    "dm": "pairs of people who write to each other",
+    "storm": "many clients come back at once and get what they missed, while others talk",
+    "history": "pages of old messages",
+    "login": "logins from connecting to an open session",
+    "mixed": "a day in a community: reading, typing, talking, reacting",
+    "soak": "the same for a long time, with an eye on memory",
     "idle": "memory and CPU of logged-in sockets that do nothing",
     "ping": "CPU of one request, beside the least a Python WebSocket server can do",
 }

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         raise SystemExit(f"{options.sockets} sockets need a higher limit of open files (ulimit -n)")
     with target(options) as server:
         result = runner.run(measure(server, options))
-    return report.publish(result, options.json, result["kib_per_socket"], options.max_kib, "kib_per_socket")
+    return report.publish(result, options, [report.Limit("kib_per_socket", options.max_kib)])
 
 
 async def measure(server: Target, options: argparse.Namespace) -> report.Result:

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         log = Path(folder) / "bare.log"
         with child(["-m", "bench.bare"], dict(os.environ), log) as bare:
             result = runner.run(measure(server, bare, options))
-    return report.publish(result, options.json, result["ratio"], options.max_ratio, "ratio")
+    return report.publish(result, options, [report.Limit("ratio", options.max_ratio)])
 
 
 class Load:

@@ -10,10 +10,19 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _LISTEN = "0A"
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int, *, with_ended_children: bool = False) -> float:
     """User and system time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / _TICKS
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """The same for a process and all its descendants, those that have ended included."""
+    total = 0.0
+    for member in family(pid):
+        with suppress(OSError):
+            total += cpu_seconds(member, with_ended_children=True)
+    return total
 
 
 def rss_kib(pid: int) -> int:
@@ -39,18 +48,25 @@ def family(pid: int) -> Iterator[int]:
             yield from family(int(child))
 
 
-def python_listener(pid: int) -> tuple[int, int] | None:
-    """Which Python process of a family listens on TCP, and its port; its databases listen, too."""
-    ports = _listening()
+def named(pid: int, *names: str) -> int | None:
+    """The first of a family that has one of these names."""
+    for member in family(pid):
+        with suppress(OSError):
+            if Path(f"/proc/{member}/comm").read_text().strip() in names:
+                return member
+    return None
+
+
+def python_listeners(pid: int) -> list[tuple[int, int]]:
+    """Which Python processes of a family listen on TCP, and their ports; their databases listen, too."""
+    ports, found = _listening(), []
     for member in family(pid):
         with suppress(OSError):
             if "python" not in Path(f"/proc/{member}/exe").resolve().name:
                 continue
-            for file in Path(f"/proc/{member}/fd").iterdir():
-                port = ports.get(str(file.readlink()))
-                if port is not None:
-                    return member, port
-    return None
+            files = [str(file.readlink()) for file in Path(f"/proc/{member}/fd").iterdir()]
+            found += [(member, ports[name]) for name in files if name in ports][:1]
+    return found
 
 
 def _listening() -> dict[str, int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from protocol.codec import encode
@@ -35,16 +35,19 @@ def request(frame: Request[object]) -> bytes:
 
 
 class RawSocket(asyncio.Protocol):
-    """One socket; after its login every message goes to `heard`, and what that sends leaves in one write."""
+    """One socket; after its login every message goes to `heard`, and what that sends leaves in one write.
+
+    `logged_in` is told the reply to the first request, or why there is none.
+    """
 
     __slots__ = ("_buffer", "_inside", "_logged_in", "_login", "_out", "_upgraded", "heard", "transport")
 
     transport: asyncio.Transport
 
-    def __init__(self, login: bytes, logged_in: asyncio.Future[RawSocket]) -> None:
+    def __init__(self, login: bytes, logged_in: asyncio.Future[bytes]) -> None:
         self.heard: Callable[[RawSocket, bytes], None] | None = None
         self._login: bytes | None = login
-        self._logged_in: asyncio.Future[RawSocket] | None = logged_in
+        self._logged_in: asyncio.Future[bytes] | None = logged_in
         self._buffer, self._upgraded, self._inside = b"", False, False
         self._out: list[bytes] = []
 
@@ -57,7 +60,7 @@ class RawSocket(asyncio.Protocol):
         )
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._fail("the server closed a socket")
+        self.fail("the server closed a socket")
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
@@ -77,7 +80,7 @@ class RawSocket(asyncio.Protocol):
     def _upgrade(self, head: bytes) -> None:
         self._upgraded = True
         if not head.startswith(b"HTTP/1.1 101"):
-            self._fail(head.partition(b"\r\n")[0].decode(errors="replace"))
+            self.fail(head.partition(b"\r\n")[0].decode(errors="replace"))
         elif self._login is not None:
             self.transport.write(self._login)
             self._login = None
@@ -102,18 +105,23 @@ class RawSocket(asyncio.Protocol):
         if opcode == 9:
             self.send(masked(body, 10))
         elif opcode == 8:
-            self._fail(f"the server closed a socket: {int.from_bytes(body[:2], 'big')} {body[2:].decode()}")
+            self.fail(f"the server closed a socket: {int.from_bytes(body[:2], 'big')} {body[2:].decode()}")
             self.transport.close()
         elif self.heard is not None:
             self.heard(self, body)
-        elif self._logged_in is not None and body.startswith(b'{"re":0,'):
-            if not body.startswith(b'{"re":0,"ok"'):
-                self._fail(body.decode())
-            elif not self._logged_in.done():
-                self._logged_in.set_result(self)
-                self._logged_in = None
+        elif body.startswith(b'{"re":0,'):
+            self.welcome(body)
 
-    def _fail(self, reason: str) -> None:
+    def welcome(self, body: bytes) -> None:
+        """The reply to the first request came."""
+        if not body.startswith(b'{"re":0,"ok"'):
+            self.fail(body.decode())
+        elif self._logged_in is not None and not self._logged_in.done():
+            self._logged_in.set_result(body)
+            self._logged_in = None
+
+    def fail(self, reason: str) -> None:
+        """Something ended it."""
         if self._logged_in is not None and not self._logged_in.done():
             self._logged_in.set_exception(ConnectionError(reason))
         self._logged_in = None
@@ -126,18 +134,34 @@ class RawSocket(asyncio.Protocol):
             self.transport.write(frame)
 
 
+S = TypeVar("S", bound=RawSocket)
+
+
+async def connected(
+    url: str, first: bytes, make: Callable[[bytes, asyncio.Future[bytes]], S], within: float = 60.0
+) -> tuple[S, bytes]:
+    """A socket that `make` made, and the reply to its first request."""
+    loop = asyncio.get_running_loop()
+    logged_in: asyncio.Future[bytes] = loop.create_future()
+    parts = urlsplit(url)
+    async with asyncio.timeout(within):
+        _, socket = await loop.create_connection(
+            lambda: make(first, logged_in), parts.hostname or "127.0.0.1", parts.port or 80
+        )
+        try:
+            return socket, await logged_in
+        except BaseException:
+            socket.transport.abort()
+            raise
+
+
 async def open_sockets(url: str, tokens: Iterable[str]) -> list[RawSocket]:
     """Logged-in sockets, one for each access token (the same may come many times)."""
-    host, port = urlsplit(url).hostname or "127.0.0.1", urlsplit(url).port or 80
-    loop, turns = asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE)
+    turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(token: str) -> RawSocket:
         async with turns:
-            logged_in: asyncio.Future[RawSocket] = loop.create_future()
-            login = request(SessionOpen(token=token))
-            await loop.create_connection(lambda: RawSocket(login, logged_in), host, port)
-            async with asyncio.timeout(60):
-                return await logged_in
+            return (await connected(url, request(SessionOpen(token=token)), RawSocket))[0]
 
     return await asyncio.gather(*[one(token) for token in tokens])
 

@@ -12,12 +12,13 @@ from protocol.document import (
     Schema,
     Surface,
     failed,
+    lasting,
     prose,
     reply,
     schemas,
     tag,
 )
-from protocol.frame import Failure
+from protocol.frame import Event, Failure
 from protocol.introduction import introduction
 
 _LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
@@ -45,7 +46,7 @@ def asyncapi(surface: Surface) -> dict[str, Any]:
         "channels": {"socket": _channel(list(messages))},
         "operations": {
             **{op.name: _received(op) for op in surface.ops},
-            **{tag(event): _sent(tag(event), event.__doc__ or "") for event in surface.events},
+            **{tag(event): _sent(event) for event in surface.events},
         },
         "components": {
             "messages": messages,
@@ -96,13 +97,14 @@ def _received(op: OpDoc) -> Schema:
     return operation if op.access == "public" else operation | {"security": [_component("securitySchemes", "session")]}
 
 
-def _sent(name: str, doc: str) -> Schema:
+def _sent(event: type[Event]) -> Schema:
+    name, doc = tag(event), event.__doc__ or ""
     return {
         "action": "send",
         "channel": {"$ref": "#/channels/socket"},
         "title": name,
         "summary": _summary(doc),
-        "description": prose(doc),
+        "description": f"{prose(doc)}\n\n{lasting(event)}",
         "tags": [{"name": name.partition(".")[0]}],
         "messages": [_message_ref(name)],
     }

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Invalid, Refusal
-from protocol.frame import Event, Failure, Request
+from protocol.frame import Event, Fact, Failure, Request
 from protocol.session import Description
 
 Schema = dict[str, Any]
@@ -104,6 +104,11 @@ def tag(frame: type[Struct]) -> str:
 def domain_of(name: str) -> str:
     """The first word of an address."""
     return name.partition(".")[0]
+
+
+def lasting(event: type[Event]) -> str:
+    """Whether an event is kept, and for whom: for a fact, what its base says of all of its kind."""
+    return event.__bases__[0].__doc__ or "" if issubclass(event, Fact) else "Passing: it has no `seq` and is not kept."
 
 
 def prose(text: str) -> str:

@@ -45,6 +45,21 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="ev", tag=""):
     """A frame from server to client that answers no request."""
 
 
+class Fact(Event, frozen=True):
+    """A durable event: the `seq`th of its stream; every session that hears the stream gets it once, in order."""
+
+    stream: Annotated[UUID, Meta(description="A channel, or an account for what concerns that account alone.")]
+    seq: Annotated[int, Meta(description="One more than that of the fact before.")]
+
+
+class ChannelFact(Fact, frozen=True):
+    """A fact of a channel: everybody in it hears it."""
+
+
+class AccountFact(Fact, frozen=True):
+    """A fact of an account: its own sockets hear it, and nobody else's."""
+
+
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a request was refused: `code` for programs, `message` for people."""
 
@@ -62,6 +77,9 @@ def of(kind: str) -> Meta:
 UserId = Annotated[UUID, of("user")]
 DeviceId = Annotated[UUID, of("device")]
 ApiKeyId = Annotated[UUID, of("api_key")]
+ChannelId = Annotated[UUID, of("channel")]
+MessageSeq = Annotated[int, Meta(ge=1, le=2**53 - 1), of("message")]
+StreamId = Annotated[UUID, Meta(extra={"of": None}, description="A channel, or your account; others are `reset`.")]
 Nonce = Annotated[UUID, Meta(extra={"of": None}, description="Made by the client; the same again is a retry.")]
 
 _NO_NUL = r"^[^\x00]*$"
@@ -84,4 +102,5 @@ Password = Annotated[
 Code = Annotated[str, Meta(pattern=r"^[0-9A-Za-z-]{6,24}$(?!\n)", description="Six digits, or a recovery code.")]
 Url = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
+Seq = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from protocol.document import OpDoc, Schema, Schemas, Surface, prose, schemas, tag
+from protocol.document import OpDoc, Schema, Schemas, Surface, lasting, prose, schemas, tag
+from protocol.frame import Event, Fact
 from protocol.introduction import introduction
 from protocol.table import references, table, words
 
 _WIDTH, _LONG = 110, 6
+_EMPTY: tuple[Any, ...] = (None, [], {})
 _HEAD = """# The onesocket protocol
 
 <!-- Generated from the frames by `python -m server.document`: change those, not this. -->
@@ -22,7 +24,7 @@ _HEAD = """# The onesocket protocol
 
 _EXAMPLES = """
 Every op has an example, the request and its reply; of a long reply that was shown before, only `{…}` is left. Tables
-leave out what all frames have: `op` and `id`, or `ev`.
+leave out what all frames have: `op` and `id`, or `ev`, and in facts `stream` and `seq`.
 """
 
 
@@ -55,9 +57,9 @@ class _Book:
         for domain in self.surface.domains:
             part = self.surface.part(domain)
             ops = [f"[{op.name.partition('.')[2]}](#{_anchor(op.name)})" for op in part.ops]
-            events = [f"[{tag(one).partition('.')[2]}](#event-{_anchor(tag(one))})" for one in part.events]
-            told = f" · events: {' · '.join(events)}" if events else ""
-            lines.append(f"- **[{domain}](#{domain})**: {' · '.join(ops)}{told}")
+            facts = _listed("facts", (one for one in part.events if issubclass(one, Fact)))
+            passing = _listed("passing", (one for one in part.events if not issubclass(one, Fact)))
+            lines.append(f"- **[{domain}](#{domain})**: {' · '.join(ops)}{facts}{passing}")
         return "\n".join(lines)
 
     def domain(self, domain: str) -> Iterator[str]:
@@ -68,7 +70,7 @@ class _Book:
             yield from self.op(op)
         for event in part.events:
             yield f"### event {tag(event)}"
-            yield prose(event.__doc__ or "")
+            yield f"{prose(event.__doc__ or '')}\n\n- {lasting(event)}"
             yield from self.fields(self.told.events[tag(event)], requests=False)
             if tag(event) in self.surface.samples.events:
                 yield _block(_pretty(self.surface.samples.events[tag(event)]))
@@ -100,7 +102,7 @@ class _Book:
 
     def answer(self, frame: Schema) -> str:
         """A reply; a long one in full only the first time that one of its shape is shown."""
-        text, shape = _pretty(frame), repr(list(frame.get("ok", ())))
+        text, shape = _pretty(frame), repr([key for key, value in frame.get("ok", {}).items() if value not in _EMPTY])
         if text.count("\n") < _LONG or shape not in self.seen:
             self.seen.add(shape)
             return text
@@ -178,6 +180,12 @@ def _about(domain: str, frames: list[type[Any]]) -> str:
     first, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n")
     text = first.removeprefix(f"{domain}: ")
     return f"{text[:1].upper()}{text[1:]}\n{rest}"
+
+
+def _listed(kind: str, events: Iterable[type[Event]]) -> str:
+    """Links to events."""
+    links = [f"[{tag(one).partition('.')[2]}](#event-{_anchor(tag(one))})" for one in events]
+    return f" · {kind}: {' · '.join(links)}" if links else ""
 
 
 def _anchor(name: str) -> str:

@@ -6,7 +6,28 @@ from uuid import UUID
 from msgspec import Meta, Raw
 
 from protocol.account import Account
-from protocol.frame import Body, Event, Label, Nothing, Request, Secret, Time
+from protocol.channel import Membership
+from protocol.frame import Body, Event, Label, Nothing, Request, Secret, Seq, StreamId, Time
+
+Want = Literal["messages", "receipts", "typing", "presence"]
+Wants = Annotated[
+    list[Want],
+    Meta(max_length=4, description="What this socket is told of by itself; `messages` are all facts of all streams."),
+]
+
+
+class Head(Body, frozen=True):
+    """A stream, and its last fact."""
+
+    stream: UUID
+    seq: int
+
+
+class Cursor(Head, frozen=True, forbid_unknown_fields=True):
+    """A stream, and the last of its facts that one has."""
+
+    stream: StreamId
+    seq: Seq
 
 
 class Limits(Body, frozen=True):
@@ -38,18 +59,44 @@ class SessionGoingAway(Event, tag="session.going_away", frozen=True):
 
 
 class SessionOpened(Body, frozen=True):
-    """Who this socket speaks for from now on."""
+    """Who this socket speaks for from now on, and where it is; bounded in size, however much there is.
+
+    Facts follow by themselves: of your account from `head` on, of each channel from its own `head` on.
+    """
 
     account: UUID
     me: Annotated[Account | None, Meta(description="None for an API key without the scope `account.get`.")]
     device: Annotated[UUID | None, Meta(description="None when opened with an API key.")]
     scopes: Annotated[list[str], Meta(description="What this session may do; `*` is everything.")]
+    head: Annotated[int, Meta(description="The last fact of your account's own stream.")] = 0
+    channels: Annotated[
+        list[Membership], Meta(description="The channels that moved last; empty without the scope `channel.list`.")
+    ] = []
+    next: Annotated[str | None, Meta(description="`after` for `channel.list`, when there are more channels.")] = None
 
 
 class SessionOpen(Request[SessionOpened], tag="session.open", frozen=True):
     """Log this socket in with an access token or an API key."""
 
     token: Secret
+    wants: Wants | None = None
+
+
+class SessionResumed(SessionOpened, frozen=True):
+    """As opened anew. What was missed came before this reply, in order; `reset` streams have to be read again."""
+
+    reset: list[UUID] = []
+
+
+class SessionResume(Request[SessionResumed], tag="session.resume", frozen=True):
+    """Log in again and get exactly what was missed: everything behind the cursors, then this reply, then what is new.
+
+    A stream that is not named goes on from its present head, as in `session.open`.
+    """
+
+    token: Secret
+    cursors: Annotated[list[Cursor], Meta(max_length=1000)]
+    wants: Wants | None = None
 
 
 class SessionClose(Request[Nothing], tag="session.close", frozen=True):
@@ -60,10 +107,15 @@ class Pong(Body, frozen=True):
     """The server's time, to measure the way there and back and the difference of clocks."""
 
     time: Time
+    behind: Annotated[
+        list[Head], Meta(description="Of the streams sent along, those that the server is past: resume from yours.")
+    ] = []
 
 
 class SessionPing(Request[Pong], tag="session.ping", frozen=True):
-    """Ask whether the server still answers."""
+    """Ask whether the server still answers, and whether one has everything."""
+
+    heads: Annotated[list[Cursor], Meta(max_length=1000, description="The last facts that one has.")] = []
 
 
 class Description(Body, frozen=True):

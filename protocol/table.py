@@ -19,13 +19,20 @@ _HEADS = ("field", "type", "default", "bounds", "meaning")
 def table(told: Schema, *, requests: bool) -> str:
     """All fields but those that every frame has; a column that would be empty is left out."""
     fields = dict(told.get("properties", {}))
-    own = fields.keys() - ({"op", "id"} if "op" in fields else {"ev"})
+    own = fields.keys() - _common(fields)
     rows = [_row(name, one, told, requests) for name, one in fields.items() if name in own]
     if not rows:
         return ""
     shown = [at for at in range(len(_HEADS)) if any(row[at] for row in rows)]
     lines = [[_HEADS[at] for at in shown], ["---"] * len(shown), *([row[at] for at in shown] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _common(fields: Schema) -> set[str]:
+    """What all requests, facts or events have."""
+    if "op" in fields:
+        return {"op", "id"}
+    return {"ev", "stream", "seq"} if "ev" in fields and "seq" in fields else {"ev"}
 
 
 def link(name: str) -> str:
@@ -58,6 +65,8 @@ def words(told: Schema) -> str:
             text = f"map of {words(told.get('additionalProperties', {}))}"
         case {"type": "string"}:
             text = _string(told)
+        case {"x-of": kind}:
+            text = f"`seq` of a {kind}"
         case _:
             text = str(told.get("type", "any JSON"))
     return text

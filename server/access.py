@@ -8,33 +8,58 @@ Rule 4: gates need no database and run before everything else; binds are one que
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from protocol.error import Forbidden, Missing, Unauthenticated
+from storage import channel as channels
+from storage import message as messages
+from storage import user as users
+from storage.channel import Standing
+from storage.pool import Pool
 
 if TYPE_CHECKING:
     from server.context import Context
     from server.router import Op
-    from storage.pool import Pool
 
 Gate = Callable[["Context", "Op"], None]
-Load = Callable[["Pool", UUID, UUID], Awaitable[Any]]
+Load = Callable[..., Awaitable[Any]]
+AtOnce = Callable[["Context", UUID], Any]
 
 
 class Bind(Struct, frozen=True):
-    """Turns the id in `field` into what the viewer may see under it, handed to the handler as `name`."""
+    """Turns the id in `field` into what the viewer may see under it, handed to the handler as `name`.
+
+    `load(db, viewer, id)` finds it; a child of what an earlier bind found, `within`, by `load(db, viewer, parent, id)`.
+    `at_once` knows it without asking the database, or says None.
+    """
 
     field: str
     kind: str
     load: Load
+    within: str = ""
+    name: str = ""
+    at_once: AtOnce | None = None
 
-    async def resolve(self, ctx: Context, frame: Any) -> Any:
+    @property
+    def argument(self) -> str:
+        """What the handler calls it."""
+        return self.name or self.field
+
+    def known(self, ctx: Context, frame: Any) -> Any:
+        """The object behind the id, if that needs no question; None otherwise."""
+        return self.at_once(ctx, getattr(frame, self.field)) if self.at_once is not None else None
+
+    async def resolve(self, ctx: Context, frame: Any, resolved: Mapping[str, Any]) -> Any:
         """The object behind the id, or `Missing`."""
-        found = await self.load(ctx.db, ctx.user, getattr(frame, self.field))
+        found = self.known(ctx, frame)
+        if found is None:
+            parent = (resolved[self.within],) if self.within else ()
+            found = await self.load(ctx.db, ctx.user, *parent, getattr(frame, self.field))
         if found is None:
             raise Missing
         return found
@@ -88,6 +113,7 @@ IN_PERSON = Rule(gates=(logged_in, in_person))
 PUBLIC_OPS = frozenset(
     {
         "session.open",
+        "session.resume",
         "session.ping",
         "session.describe",
         "account.register",
@@ -104,6 +130,54 @@ PUBLIC_OPS = frozenset(
 )
 
 
-def bound(field: str, load: Load, kind: str | None = None) -> Rule:
+def bound(field: str, load: Load, kind: str | None = None, name: str = "") -> Rule:
     """A rule that binds one id field by a query that knows the viewer."""
-    return Rule(binds=(Bind(field, kind or field, load),))
+    return Rule(binds=(Bind(field, kind or field, load, name=name),))
+
+
+def in_channel(field: str = "channel") -> Rule:
+    """The viewer is a member of the channel; what this process knows of that is as new as what it delivers."""
+    return Rule(binds=(Bind(field, "channel", channels.member, at_once=_known_standing),))
+
+
+def _known_standing(ctx: Context, channel: UUID) -> Standing | None:
+    return ctx.app.grants.known(channel, ctx.user)
+
+
+def sending(field: str = "channel") -> Rule:
+    """The viewer may write into the channel. The journal decides, under the access version it stores with."""
+    return Rule(binds=(Bind(field, "channel", channels.member, at_once=_any_standing),))
+
+
+def _any_standing(ctx: Context, channel: UUID) -> Standing | Undecided:
+    return ctx.app.grants.last(channel, ctx.user) or Undecided(channel)
+
+
+class Undecided(Struct, frozen=True):
+    """A channel of which nobody has looked yet how the viewer stands there."""
+
+    id: UUID
+    access: int = 0
+    writes: bool = False
+
+
+def member_in(field: str = "user") -> Rule:
+    """Somebody who is in that channel, too."""
+    return Rule(binds=(Bind(field, "user", _of_channel(users.in_it), within="channel"),))
+
+
+def message_in(
+    within: str = "channel", field: str = "seq", load: Load = messages.visible, name: str = "message"
+) -> Rule:
+    """A message of that channel which the viewer sees."""
+    return Rule(binds=(Bind(field, "message", _of_channel(load), within=within, name="message"),))
+
+
+def _of_channel(load: Load) -> Load:
+    """Children are loaded by (parent, child)."""
+
+    @functools.wraps(load)
+    async def loaded(db: Pool, viewer: UUID, channel: Standing, seq: Any) -> Any:
+        return await load(db, viewer, channel.id, seq)
+
+    return loaded

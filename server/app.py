@@ -18,10 +18,12 @@ from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
 from server import login, owner
 from server.attempt import Attempts
+from server.carrier import Carrier
 from server.config import Config, ConfigError
 from server.context import Context
 from server.external import External
 from server.gateway import Gateway
+from server.grant import Grants
 from server.handlers import collect
 from server.health import Health
 from server.http import Site
@@ -31,14 +33,18 @@ from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
 from server.password import Passwords
+from server.posting import Posting
+from server.presence import Whereabouts
 from server.revocation import Revocations
 from server.router import Router
 from server.secret import Keyring, secret_file
+from server.stream import Streams
 from server.wire import Socket
-from storage import audit, device, instance
+from storage import audit, device, instance, stream
 from storage import ticket as tickets
 from storage.bus import Bus
 from storage.embedded import Embedded
+from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
 
@@ -46,6 +52,7 @@ log = logging.getLogger("onesocket.server")
 mail_log = logging.getLogger("onesocket.mail")
 _PRUNE_EVERY = 3600
 _AUDIT_DAYS = 365
+_FACT_DAYS = 30
 _GRACE = 1.0
 
 
@@ -108,10 +115,21 @@ class Server:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         await self.bus.start()
+        await self.bus.beat(self.node)
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)
         self.port = await self.gateway.listen(encode(self._hello()))
-        jobs = (self.health.run, self.revocations.run, self.outbox.run, self.measures.run, self._prune, self._reseal)
+        jobs = (
+            self.health.run,
+            self.revocations.run,
+            self.outbox.run,
+            self.measures.run,
+            self.streams.run,
+            self.presence.run,
+            self._beat,
+            self._prune,
+            self._reseal,
+        )
         self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
 
     async def _storage(self) -> tuple[str, str]:
@@ -135,6 +153,11 @@ class Server:
         )
         self.attempts = Attempts(self.bus, config.throttle)
         self.revocations = Revocations(self.pool, self.bus, self.hub)
+        self.carrier = Carrier(self.bus, new_id().bytes)
+        self.streams = Streams(self.pool, self.carrier)
+        self.presence = Whereabouts(self.pool, self.bus, self.carrier)
+        self.grants = Grants(self.pool, self.streams)
+        self.posting = Posting(self.pool, self.grants, self.streams)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
@@ -151,6 +174,7 @@ class Server:
         await self.gateway.stop_listening()
         self._say_goodbye(reason)
         await self._finish()
+        await self.posting.journal.stop()
         await self.router.stop()
         await self.gateway.close(4503, "the server restarts: come back in a moment")
         await self._stop_parts()
@@ -172,9 +196,16 @@ class Server:
             await asyncio.sleep(0.02)
 
     async def _stop_parts(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._later, return_exceptions=True)
+        pending = set(self._tasks)
+        while pending:  # once is not enough: a client library may take a cancellation for a timeout of its own
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.5)
+        await asyncio.gather(*self._later, return_exceptions=True)
+        if hasattr(self, "streams"):
+            await self.streams.stop()
+            await self.presence.stop()
+            await self.bus.leave(self.node)
         for part in ("external", "bus", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
@@ -191,6 +222,12 @@ class Server:
                 log.exception("%s failed, going on", job.__qualname__)
                 await asyncio.sleep(1)
 
+    async def _beat(self) -> None:
+        """Tell the other processes that this one lives, and learn whether there are any."""
+        while True:
+            await self.bus.beat(self.node)
+            await asyncio.sleep(1)
+
     async def _prune(self) -> None:
         """Forget what has expired."""
         while True:
@@ -198,6 +235,7 @@ class Server:
             await tickets.prune(self.pool)
             await device.prune(self.pool)
             await audit.prune(self.pool, _AUDIT_DAYS)
+            await stream.prune(self.pool, _FACT_DAYS)
 
     async def _reseal(self) -> None:
         """After a rotation: once this is done, nothing stored needs an older secret but the tokens in use."""

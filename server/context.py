@@ -16,6 +16,7 @@ from storage.audit import Origin
 if TYPE_CHECKING:
     from protocol.error import Refusal
     from server.app import Server
+    from server.audience import Stream
     from server.wire import Socket
     from storage.pool import Pool
 
@@ -36,7 +37,7 @@ class Session(Struct, frozen=True):
 class Context:
     """One socket's conversation."""
 
-    __slots__ = ("alone", "app", "backlog", "in_flight", "session", "socket")
+    __slots__ = ("alone", "app", "backlog", "in_flight", "session", "socket", "streams", "wants")
 
     def __init__(self, app: Server, socket: Socket) -> None:
         self.app, self.socket = app, socket
@@ -44,6 +45,8 @@ class Context:
         self.in_flight: set[int] | None = None
         self.backlog: list[bytes] | None = None
         self.alone = False
+        self.streams: set[Stream] = set()
+        self.wants: frozenset[str] = frozenset()
 
     @property
     def db(self) -> Pool:

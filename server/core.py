@@ -96,3 +96,23 @@ def frame(opcode: int, body: bytes) -> bytes:
     if size < 65536:
         return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + body
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + body
+
+
+def payload(whole: bytes) -> bytes:
+    """What is in such a frame."""
+    size = whole[1]
+    return whole[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
+def split(frames: bytes) -> list[bytes]:
+    """Such frames, one by one."""
+    found, at = [], 0
+    while at < len(frames):
+        size, start = frames[at + 1], at + 2
+        if size == 126:
+            size, start = int.from_bytes(frames[at + 2 : at + 4], "big"), at + 4
+        elif size == 127:
+            size, start = int.from_bytes(frames[at + 2 : at + 10], "big"), at + 10
+        found.append(frames[at : start + size])
+        at = start + size
+    return found

@@ -42,7 +42,7 @@ def surface(ops: Iterable[Op], samples: Samples | None = None) -> Surface:
     domains = {domain_of(op.name) for op in known}
     return Surface(
         ops=[_told(op) for op in known],
-        events=[event for event in _below(Event) if _built_in(event) or domain_of(tag(event)) in domains],
+        events=[event for event in _events() if _built_in(event) or domain_of(tag(event)) in domains],
         refusals=[kind for kind in _below(Refusal) if kind is not Unknown],
         rules={word: text for op in known for word, text in _rules(op.access)},
         samples=samples or Samples(),
@@ -114,6 +114,11 @@ def _rules(rule: Rule) -> Iterator[tuple[str, str]]:
         yield gate.__name__, gate.__doc__ or ""
     for bind in rule.binds:
         yield f"{bind.field}: {bind.load.__name__}", bind.load.__doc__ or ""
+
+
+def _events() -> Iterator[type[Event]]:
+    """All but those without a name, which say what others have in common."""
+    return (event for event in _below(Event) if tag(event))
 
 
 def _below(kind: type[Any]) -> Iterator[type[Any]]:

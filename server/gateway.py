@@ -24,10 +24,11 @@ from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFact
 
 from server import proxy
 from server.config import ConfigError
+from server.conversation import Conversation
 from server.core import frame
 from server.http import Answer
 from server.metric import Histogram
-from server.wire import Conversation, Socket
+from server.wire import Socket
 
 if TYPE_CHECKING:
     from websockets.http11 import Request

@@ -25,12 +25,15 @@ class Hub:
             return
         ctx.session = session
         self._by_login.setdefault(_login(session), set()).add(ctx)
+        ctx.app.presence.came(session.account)
 
     def leave(self, ctx: Context) -> None:
         """The socket speaks for nobody any more."""
+        ctx.app.streams.leave_all(ctx)
         session, ctx.session = ctx.session, None
         if session is None:
             return
+        ctx.app.presence.went(ctx, session.account)
         contexts = self._by_login.get(_login(session))
         if contexts is not None:
             contexts.discard(ctx)

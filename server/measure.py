@@ -74,6 +74,14 @@ class Measures:
         yield family("onesocket_pool_waiting", "gauge", "Waiting for a connection.", [({}, pool.waiting)])
         yield family("onesocket_pool_wait_seconds_total", "counter", "Waited for connections.", [({}, pool.waited)])
         yield family("onesocket_queries_total", "counter", "Database queries.", [({}, pool.queries)])
+        journal, streams = server.posting.journal, server.streams
+        yield family("onesocket_journal_batches_total", "counter", "Transactions of messages.", [({}, journal.batches)])
+        yield family("onesocket_journal_messages_total", "counter", "Messages in them.", [({}, journal.rows)])
+        yield family("onesocket_journal_waiting", "gauge", "Messages not stored yet.", [({}, journal.waiting)])
+        yield family("onesocket_streams", "gauge", "Streams that are followed.", [({}, len(streams))])
+        yield family("onesocket_facts_total", "counter", "Facts that were delivered.", [({}, streams.delivered)])
+        yield family("onesocket_facts_fetched_total", "counter", "Of them read anew.", [({}, streams.fetched)])
+        yield family("onesocket_other_nodes", "gauge", "Processes beside this one.", [({}, server.bus.others)])
         yield family("onesocket_passwords_waiting", "gauge", "Being hashed.", [({}, server.passwords.waiting)])
         parts = [({"part": part}, int(state == "ok")) for part, state in server.health.parts.items()]
         yield family("onesocket_healthy", "gauge", "Database, redis and disk.", parts)

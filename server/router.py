@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -32,6 +32,7 @@ from protocol.error import (
 )
 from protocol.frame import Nothing, Request
 from server.access import PUBLIC_OPS, Rule
+from server.later import Later
 from server.limit import Rate, as_told
 from server.metric import OpMetric
 
@@ -60,7 +61,6 @@ class Op:
         self.name = str(getattr(self.frame, "__struct_config__", None) and self.frame.__struct_config__.tag)
         self.limit = Rate.parse(limit) if limit else None
         self.awaits = inspect.iscoroutinefunction(handler)
-        self.inline = not self.awaits and not access.binds
         self.metric = OpMetric(self.name)
 
     def check(self, public: frozenset[str]) -> None:
@@ -79,13 +79,18 @@ class Op:
 
     def _check_binds(self, where: str) -> None:
         wanted = dict(id_fields(self.frame))
+        before: list[str] = []
+        for bind in self.access.binds:
+            if bind.within and bind.within not in before:
+                raise StartError(f"{where}: `{bind.field}` is within `{bind.within}`, which is not bound before it")
+            before.append(bind.argument)
         bound = {bind.field: bind.kind for bind in self.access.binds}
         for field, kind in wanted.items():
             if bound.get(field) != kind:
                 raise StartError(f"{where}: no rule binds the id `{field}` of {self.name} to a {kind}")
         for field in bound.keys() - wanted.keys():
             raise StartError(f"{where}: a rule binds `{field}`, which is no id field of {self.name}")
-        if self.arguments != [bind.field for bind in self.access.binds]:
+        if self.arguments != [bind.argument for bind in self.access.binds]:
             raise StartError(f"{where}: takes {self.arguments}, but its rule resolves {list(bound)}")
 
 
@@ -155,11 +160,7 @@ class Router:
         self._tasks: set[asyncio.Task[None]] = set()
         self.unreadable = OpMetric("unreadable")
         self._stopping = False
-
-    @property
-    def in_flight(self) -> int:
-        """How many requests are being worked on."""
-        return len(self._tasks)
+        self.in_flight = 0  # requests that are being worked on
 
     def receive(self, ctx: Context, data: bytes) -> None:
         """One text message from a socket."""
@@ -185,33 +186,80 @@ class Router:
                 gate(ctx, one)
             if one.limit is not None:
                 ctx.app.limiter.take(one.limit, one.name, ctx)
-            if not one.inline:
-                self._start(ctx, one, frame, started)
+            known = None if one.awaits else self._known(ctx, one, frame)
+            if known is None:
+                self._start(ctx, one, frame, started, None)
                 return
-            reply = one.handler(ctx, frame)
-            ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
-            one.metric.done(perf_counter() - started)
+            reply = one.handler(ctx, frame, *known)
+            if isinstance(reply, Later):
+                self._await(ctx, one, frame.id, reply, started)
+            elif inspect.iscoroutine(reply):
+                self._start(ctx, one, frame, started, reply)
+            else:
+                ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
+                one.metric.done(perf_counter() - started)
         except Exception as error:
             self._refuse(ctx, one, frame.id, error, started)
 
-    def _start(self, ctx: Context, one: Op, frame: Any, started: float) -> None:
+    @staticmethod
+    def _known(ctx: Context, one: Op, frame: Any) -> list[Any] | None:
+        """What the rule resolves, if that needs no question to anybody."""
+        found = []
+        for bind in one.access.binds:
+            thing = bind.known(ctx, frame)
+            if thing is None:
+                return None
+            found.append(thing)
+        return found
+
+    def _await(self, ctx: Context, one: Op, request_id: int, reply: Later, started: float) -> None:
+        """The reply comes later, from somebody who needs no task here."""
+        if reply.over:
+            reply.then(lambda body, error: self._answer(ctx, one, request_id, body, error, started))
+            return
+        self._enter(ctx, one, request_id)
+
+        def end(body: Any, error: BaseException | None) -> None:
+            self._answer(ctx, one, request_id, body, error, started)
+            self._finished(ctx, one, request_id)
+
+        reply.then(end)
+
+    def _answer(
+        self, ctx: Context, one: Op, request_id: int, body: Any, error: BaseException | None, started: float
+    ) -> None:
+        if error is not None:
+            self._refuse(ctx, one, request_id, error, started)
+        else:
+            ctx.socket.send(self.codec.reply(request_id, body))
+            one.metric.done(perf_counter() - started)
+
+    def _enter(self, ctx: Context, one: Op, request_id: int) -> None:
         if ctx.in_flight is None:
             ctx.in_flight = set()
-        if frame.id in ctx.in_flight:
+        if request_id in ctx.in_flight:
             raise Conflict("a request with this id is still being worked on", field="id")
-        ctx.in_flight.add(frame.id)
+        ctx.in_flight.add(request_id)
+        self.in_flight += 1
         ctx.alone = one.alone
-        task = asyncio.get_running_loop().create_task(self._run(ctx, one, frame, started))
+
+    def _start(self, ctx: Context, one: Op, frame: Any, started: float, work: Coroutine[Any, Any, Any] | None) -> None:
+        try:
+            self._enter(ctx, one, frame.id)
+        except Conflict:
+            if work is not None:
+                work.close()
+            raise
+        task = asyncio.get_running_loop().create_task(self._run(ctx, one, frame, started, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, ctx: Context, one: Op, frame: Any, started: float) -> None:
+    async def _run(
+        self, ctx: Context, one: Op, frame: Any, started: float, work: Coroutine[Any, Any, Any] | None
+    ) -> None:
         try:
             async with asyncio.timeout(ctx.app.config.request_timeout):
-                resolved = [await bind.resolve(ctx, frame) for bind in one.access.binds]
-                reply = one.handler(ctx, frame, *resolved)
-                if one.awaits:
-                    reply = await reply
+                reply = await (self._handle(ctx, one, frame) if work is None else work)
             ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
             one.metric.done(perf_counter() - started)
         except (Exception, asyncio.CancelledError) as error:
@@ -219,7 +267,19 @@ class Router:
         finally:
             self._finished(ctx, one, frame.id)
 
+    @staticmethod
+    async def _handle(ctx: Context, one: Op, frame: Any) -> Any:
+        """Resolve what the frame names, and let the handler do its work."""
+        resolved: dict[str, Any] = {}
+        for bind in one.access.binds:
+            resolved[bind.argument] = await bind.resolve(ctx, frame, resolved)
+        reply = one.handler(ctx, frame, *resolved.values())
+        if isinstance(reply, Later):
+            return await reply.wait()
+        return await reply if inspect.iscoroutine(reply) else reply
+
     def _finished(self, ctx: Context, one: Op, request_id: int) -> None:
+        self.in_flight -= 1
         if ctx.in_flight is not None:
             ctx.in_flight.discard(request_id)
         if one.alone:
@@ -275,8 +335,11 @@ class Router:
 
     async def drained(self) -> None:
         """Wait until no request is in flight."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self.in_flight:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            else:
+                await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
         """Give up what is still in flight: it is told so, and nothing goes on behind a stopped server."""

@@ -12,17 +12,18 @@ from __future__ import annotations
 import asyncio
 import codecs
 import logging
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 
 from server import proxy
-from server.core import Core, frame
+from server.core import Core, frame, payload, split
 from server.http import Answer, complaint
 
 if TYPE_CHECKING:
+    from server.conversation import Conversation
     from server.gateway import Gateway
 
 _HANDSHAKE_BYTES = 16384
@@ -30,22 +31,6 @@ _AT_ONCE = 4096
 _PING = b"\x89\x00"
 _silent = logging.getLogger("onesocket.websockets")
 _silent.setLevel(logging.ERROR)
-
-
-class Conversation(Protocol):
-    """What the application does with a socket's messages."""
-
-    def text(self, data: bytes) -> None:
-        """A complete text message, valid UTF-8."""
-
-    def binary(self, data: bytes) -> None:
-        """A complete binary message."""
-
-    def flooded(self, data: bytes, retry_after: float) -> None:
-        """A message beyond the rate; it must not be acted on."""
-
-    def closed(self) -> None:
-        """The socket is gone."""
 
 
 class Socket(asyncio.Protocol):
@@ -294,10 +279,23 @@ class Socket(asyncio.Protocol):
         else:
             self._out.append(frame(opcode, body))
 
+    def push(self, frames: bytes) -> None:
+        """Send finished text frames, the same bytes that others get."""
+        if self.close_code:
+            return
+        if not (self._inside or self._out):
+            self.gateway.flush_soon(self)
+        if self.protocol.extensions:
+            for one in split(frames):
+                self.send(payload(one))
+        else:
+            self._out.append(frames)
+
     def flush(self) -> None:
         """Write what has gathered (called by the gateway, once a turn)."""
         out, self._out = self._out, []
-        out.extend(self.protocol.data_to_send())
+        if self.protocol.writes:
+            out += self.protocol.data_to_send()
         if not out or self.transport.is_closing():
             return
         if self.full and not self.close_code:
@@ -305,7 +303,7 @@ class Socket(asyncio.Protocol):
             if unread > self.gateway.config.write_buffer_bytes:
                 self.too_slow()
                 return
-        self.transport.write(b"".join(out))
+        self.transport.write(b"".join(out) if len(out) > 1 else out[0])
         if not out[-1]:
             self._hang_up()
 

@@ -83,6 +83,7 @@ async def create(
     try:
         await db.execute(
             """
+            WITH stream AS (INSERT INTO stream (id) VALUES ($1))
             INSERT INTO account (id, username, name_key, password_hash, email, display_name, locale, avatar)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
             """,

@@ -18,14 +18,17 @@ from protocol.error import Overloaded, Unavailable
 
 Row = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
+BadData = (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, ValueError, OverflowError)
 
 _AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # its connection was told of the end while nobody asked anything
 )
 
 
@@ -43,6 +46,15 @@ class Database(Protocol):
 
     async def execute(self, query: str, *values: Any) -> str:
         """The command tag."""
+
+
+# A process that is stopped in the middle of a transaction must not hold its locks against the others.
+_SETTINGS = {
+    "application_name": "onesocket",
+    "timezone": "UTC",
+    "idle_in_transaction_session_timeout": "2000",
+    "lock_timeout": "5000",
+}
 
 
 class StorageError(Exception):
@@ -99,7 +111,7 @@ class Pool:
                 timeout=10,
                 command_timeout=self._query_timeout,
                 max_inactive_connection_lifetime=300,
-                server_settings={"application_name": "onesocket", "timezone": "UTC"},
+                server_settings=_SETTINGS,
             )
         except (OSError, asyncpg.PostgresError, ValueError) as error:
             raise StorageError(f"cannot connect to PostgreSQL: {error}; check DATABASE_URL") from error
@@ -121,6 +133,10 @@ class Pool:
             await asyncio.wait_for(pool.close(), 5)
         except (TimeoutError, *_AWAY):
             pool.terminate()
+
+    def lane(self) -> Lane:
+        """A connection for one purpose only, made when it is first used and again when it was lost."""
+        return Lane(self, self._url, self._acquire_timeout)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -188,6 +204,36 @@ class Pool:
                 return str(await connection.execute(query, *values))
 
 
+class Lane:
+    """One connection that nobody else uses: no query of its user waits for the pool."""
+
+    def __init__(self, pool: Pool, url: str, patience: float) -> None:
+        self._pool, self._url, self._patience = pool, url, max(patience, 2.0)
+        self._connection: asyncpg.Connection[Row] | None = None
+
+    async def fetchrow(self, query: str, *values: Any, timeout: float) -> Row | None:
+        """The first row; when this raises `Unavailable`, whether it was done is unknown."""
+        self._pool.queries += 1
+        with _away(self._pool):
+            try:
+                async with asyncio.timeout(timeout):
+                    if self._connection is None or self._connection.is_closed():
+                        self._connection = await asyncpg.connect(
+                            self._url, timeout=self._patience, server_settings=_SETTINGS
+                        )
+                    row: Row | None = await self._connection.fetchrow(query, *values)
+                    return row
+            except (TimeoutError, *_AWAY) as error:
+                self.drop()
+                raise ConnectionError(str(error)) from error
+
+    def drop(self) -> None:
+        """Let go of the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
+
 @contextmanager
 def _away(pool: Pool) -> Iterator[None]:
     """Turn the failures of a missing or stuck server into what a client can act on."""
@@ -196,7 +242,7 @@ def _away(pool: Pool) -> Iterator[None]:
     except _AWAY as error:
         pool.away = True
         raise Unavailable("the database is away for a moment", retry_after=1) from error
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError) as error:
         raise Overloaded("two changes met; try again", retry_after=0.2) from error
     except asyncpg.DiskFullError as error:
         raise Unavailable("the database has no room left", retry_after=30) from error

@@ -52,13 +52,18 @@ class Attempt(Struct, frozen=True):
 
 async def take(bus: Bus, attempts: Sequence[Attempt]) -> float | None:
     """Seconds to wait (0: counted), or None when Redis is away."""
-    answer = await bus.script(_TAKE, [one.key for one in attempts], _values(attempts))
+    answer = await bus.script(_TAKE, _keys(attempts), _values(attempts))
     return None if answer is None else float(answer)
 
 
 async def give_back(bus: Bus, attempts: Sequence[Attempt]) -> None:
     """The attempt was rightful: it does not count."""
-    await bus.script(_GIVE_BACK, [one.key for one in attempts], _values(attempts))
+    await bus.script(_GIVE_BACK, _keys(attempts), _values(attempts))
+
+
+def _keys(attempts: Sequence[Attempt]) -> list[str]:
+    """The tag keeps all of them on one node of a cluster: what is counted together has to be."""
+    return [f"{{attempt}}:{one.key}" for one in attempts]
 
 
 def _values(attempts: Sequence[Attempt]) -> list[float]:

@@ -26,9 +26,19 @@ def _user(row: Row) -> User:
     )
 
 
-async def visible(db: Pool, viewer: UUID, user: UUID) -> User | None:
+async def visible(db: Database, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may see."""
     row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)
+    return _user(row) if row else None
+
+
+async def in_it(db: Pool, viewer: UUID, channel: UUID, user: UUID) -> User | None:
+    """A member of a channel, also one who blocks or is blocked: both see each other there."""
+    row = await db.fetchrow(
+        f"SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account WHERE m.channel = $1 AND m.account = $2",
+        channel,
+        user,
+    )
     return _user(row) if row else None
 
 
@@ -84,6 +94,29 @@ async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
         limit,
     )
     return Users(users=[_user(row) for row in rows], next=None)
+
+
+async def visible_all(db: Database, viewer: UUID, users: list[UUID]) -> list[User] | None:
+    """Users every one of whom the viewer may see."""
+    rows = await db.fetch(
+        f"SELECT {_PUBLIC} FROM account a WHERE a.id = ANY ($2::uuid[]) AND {_VISIBLE}", viewer, users
+    )
+    return [_user(row) for row in rows] if len(rows) == len(set(users)) else None
+
+
+async def in_channel(db: Database, channel: UUID, after: str | None, limit: int) -> Users:
+    """Who is in a channel, by name, strictly after `after`; also those who block or are blocked."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account
+         WHERE m.channel = $1 AND a.deleted_at IS NULL AND lower(a.username) ~>~ lower($2)
+         ORDER BY lower(a.username) USING ~<~ LIMIT $3
+        """,
+        channel,
+        after or "",
+        limit + 1,
+    )
+    return _page(rows, limit, "username")
 
 
 async def block(db: Database, account: UUID, user: UUID) -> None:

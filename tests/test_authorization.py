@@ -15,7 +15,7 @@ from server.hub import Hub
 from storage.ids import new_id
 from tests.authorization import endings, matrix, mutants
 from tests.authorization.people import PLAIN, PUBLIC
-from tests.authorization.sample import sample
+from tests.authorization.sample import samples
 from tests.authorization.stage import Log, staged
 from tests.authorization.world import World
 from tests.conftest import Storage
@@ -49,7 +49,7 @@ def world(stage: Stage) -> World:
 
 async def test_every_op_has_a_sample() -> None:
     for name in OPS:
-        assert sample(name)
+        assert samples(name)
 
 
 async def test_every_private_column_holds_a_canary(world: World) -> None:

@@ -1,23 +1,14 @@
-"""The client: what a program may rely on, over real sockets.
-
-A `Peer` here is a server that behaves as a test says: newer than the client, failing, or gone.
-"""
+"""The client: what a program may rely on, over real sockets."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
-from websockets.asyncio.server import Server as PeerServer
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.http11 import Request as HttpRequest
-from websockets.http11 import Response
 
 from protocol.account import AccountGet, AccountLogin, AccountRegister, SecondStep, Tokens
 from protocol.client import Client, Disconnected
@@ -32,30 +23,11 @@ from protocol.error import (
     Unknown,
 )
 from protocol.frame import Body, Event, Request
-from protocol.session import Pong, SessionGoingAway, SessionHello, SessionOpened, SessionPing
+from protocol.session import Pong, SessionGoingAway, SessionHello, SessionPing
 from server import Config, Server
+from tests.cable import a_cable
 from tests.conftest import QUICK, Starter
-
-Answer = Callable[[dict[str, Any]], "Awaitable[dict[str, Any] | None] | dict[str, Any] | None"]
-
-HELLO = {
-    "ev": "session.hello",
-    "protocol": "1.7",
-    "server": "9.9",
-    "node": "n",
-    "heartbeat": 30,
-    "login_within": 10,
-    "limits": {
-        "frame_bytes": 65536,
-        "frame_bytes_before_login": 4096,
-        "frames_per_second": 50,
-        "frames_in_burst": 100,
-        "requests_in_flight": 32,
-    },
-    "said_by_newer_servers": True,
-}
-ACCOUNT = uuid4()
-OPENED = SessionOpened(account=ACCOUNT, me=None, device=None, scopes=["*"])
+from tests.peer import OPENED, Peer, a_peer, no, ok, tokens
 
 
 class Tick(Event, frozen=True, tag="tick.happened"):
@@ -72,90 +44,6 @@ class Seen(Body, frozen=True):
 
 class Look(Request[Seen], frozen=True, tag="thing.look"):
     """An embedder's op."""
-
-
-class Peer:
-    """A server whose every answer is given by its test."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.sockets: list[ServerConnection] = []
-        self.statuses: list[tuple[int, dict[str, str]]] = []
-        self.connected = asyncio.Condition()
-        self.answers: dict[str, Answer] = {
-            "session.ping": lambda _: ok(Pong(time=datetime.now(UTC))),
-            "session.open": lambda _: ok(OPENED),
-            "account.refresh": self.renew,
-        }
-        self.renewed = 0
-        self.server: PeerServer
-
-    def renew(self, _: dict[str, Any]) -> dict[str, Any]:
-        self.renewed += 1
-        return ok(tokens(f"access-{self.renewed}", f"refresh-{self.renewed}"))
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
-
-    @property
-    def socket(self) -> ServerConnection:
-        return self.sockets[-1]
-
-    def asked(self, op: str) -> list[dict[str, Any]]:
-        return [request for request in self.requests if request["op"] == op]
-
-    async def sockets_made(self, count: int) -> None:
-        async with self.connected, asyncio.timeout(10):
-            await self.connected.wait_for(lambda: len(self.sockets) >= count)
-
-    def gate(self, connection: ServerConnection, _: HttpRequest) -> Response | None:
-        if not self.statuses:
-            return None
-        status, headers = self.statuses.pop(0)
-        response = connection.respond(status, "")
-        response.headers.update(headers)
-        return response
-
-    async def talk(self, socket: ServerConnection) -> None:
-        await socket.send(json.dumps(HELLO))
-        self.sockets.append(socket)
-        async with self.connected:
-            self.connected.notify_all()
-        async for data in socket:
-            request = json.loads(data)
-            self.requests.append(request)
-            reply = self.answers[request["op"]](request)
-            if isinstance(reply, Awaitable):
-                reply = await reply
-            if reply is not None:
-                await socket.send(json.dumps({"re": request["id"], **reply}))
-
-
-def ok(body: Body) -> dict[str, Any]:
-    return {"ok": msgspec.to_builtins(body)}
-
-
-def no(code: str, **more: Any) -> dict[str, Any]:
-    return {"error": {"code": code, "message": "no", **more}}
-
-
-def tokens(access: str = "access-0", refresh: str = "refresh-0", lasting: int = 900) -> Tokens:
-    return Tokens(
-        account=ACCOUNT,
-        device=uuid4(),
-        access=access,
-        access_expires_in=lasting,
-        refresh=refresh,
-        refresh_expires_in=86400,
-    )
-
-
-@asynccontextmanager
-async def a_peer() -> AsyncIterator[Peer]:
-    peer = Peer()
-    async with serve(peer.talk, "127.0.0.1", 0, process_request=peer.gate, compression=None) as peer.server:
-        yield peer
 
 
 @pytest.fixture
@@ -271,8 +159,10 @@ async def test_events_that_pile_up_cost_the_connection_and_a_hello_tells_so(peer
         events = client.events()
         await peer.socket.send(json.dumps({"ev": "tick.happened", "number": 0}))
         assert await anext(events) == Tick(number=0)
-        for number in range(1, 12):
+        for number in range(1, 15):
             await peer.socket.send(json.dumps({"ev": "tick.happened", "number": number}))
+        await client.call(SessionPing())
+        assert [await anext(events) for _ in range(10)] == [Tick(number=number) for number in range(1, 11)]
         await peer.sockets_made(2)
         await client.call(SessionPing())
         await peer.socket.send(json.dumps({"ev": "tick.happened", "number": 99}))
@@ -362,8 +252,8 @@ async def test_coming_back_opens_the_session_before_anything_else(peer: Peer) ->
         peer.socket.transport.abort()
         await peer.sockets_made(2)
         await client.call(SessionPing())
-    assert [request["op"] for request in peer.requests] == ["session.open", "session.open", "session.ping"]
-    assert {request["token"] for request in peer.asked("session.open")} == {"access-0"}
+    assert [request["op"] for request in peer.requests] == ["session.open", "session.resume", "session.ping"]
+    assert {request["token"] for request in peer.requests[:2]} == {"access-0"}
 
 
 async def test_an_api_key_opens_the_session_again_as_it_is(peer: Peer) -> None:
@@ -371,7 +261,7 @@ async def test_an_api_key_opens_the_session_again_as_it_is(peer: Peer) -> None:
         await client.open("key-1")
         peer.socket.transport.abort()
         await client.call(SessionPing(), retry=True)
-    assert [request["token"] for request in peer.asked("session.open")] == ["key-1", "key-1"]
+    assert [request.get("token") for request in peer.requests] == ["key-1", "key-1", None]
     assert not peer.renewed
 
 
@@ -386,7 +276,7 @@ async def test_old_tokens_are_renewed_before_coming_back_and_handed_to_the_progr
         await client.call(SessionPing(), retry=True)
         assert peer.renewed == 1
         assert (await client.refresh()).access == "access-2"
-    assert [request["token"] for request in peer.asked("session.open")] == ["access-1", "access-1"]
+    assert [request["token"] for request in peer.requests if "token" in request] == ["access-1", "access-1"]
 
 
 @pytest.mark.parametrize("code", ["unauthenticated", "session_revoked"])
@@ -422,7 +312,7 @@ async def test_a_login_that_is_really_over_is_told(peer: Peer, code: str) -> Non
 async def test_a_login_that_ended_while_away_ends_the_client(peer: Peer) -> None:
     async with Client(peer.url) as client:
         await client.open(tokens(lasting=0))
-        peer.answers["session.open"] = lambda _: no("session_revoked")
+        peer.answers["session.resume"] = lambda _: no("session_revoked")
         peer.socket.transport.abort()
         with pytest.raises(SessionRevoked):
             await client.call(SessionPing(), retry=True)
@@ -514,7 +404,7 @@ async def test_going_away_is_followed_once_every_reply_is_there(peer: Peer) -> N
         assert first.close_code == 1000
         await ping
         assert loop.time() - told >= 0.3
-    assert [request["op"] for request in peer.requests][-2:] == ["session.open", "session.ping"]
+    assert [request["op"] for request in peer.requests][-2:] == ["session.resume", "session.ping"]
 
 
 async def test_a_refused_handshake_is_tried_again_no_sooner_than_advised(peer: Peer) -> None:
@@ -579,47 +469,6 @@ async def test_closing_ends_calls_and_loops_over_events(peer: Peer) -> None:
 # Against the real server
 
 
-class Cable:
-    """A TCP connection to a server that can be cut, or lose what the server says."""
-
-    def __init__(self, port: int) -> None:
-        self._port, self.mute = port, False
-        self._writers: list[asyncio.StreamWriter] = []
-
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, forth]
-        await asyncio.wait(
-            [
-                asyncio.create_task(self._pump(reader, forth, to_client=False)),
-                asyncio.create_task(self._pump(back, writer, to_client=True)),
-            ]
-        )
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to_client: bool) -> None:
-        with suppress(ConnectionError):
-            while data := await reader.read(65536):
-                if self.mute and to_client:
-                    self.mute = False
-                    self.cut()
-                    return
-                writer.write(data)
-        writer.close()
-
-    def cut(self) -> None:
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-
-@asynccontextmanager
-async def a_cable(server: Server) -> AsyncIterator[tuple[Cable, str]]:
-    cable = Cable(server.port)
-    async with await asyncio.start_server(cable.carry, "127.0.0.1", 0) as carrier:
-        yield cable, f"ws://127.0.0.1:{carrier.sockets[0].getsockname()[1]}"
-        cable.cut()
-
-
 async def registered(client: Client) -> Tokens:
     fresh = await client.call(AccountRegister(username="ann", password="correct horse battery"))
     await client.open(fresh)
@@ -627,7 +476,7 @@ async def registered(client: Client) -> Tokens:
 
 
 async def test_a_cut_cable_is_mended_without_the_program(server: Server) -> None:
-    async with a_cable(server) as (cable, url), Client(url) as client:
+    async with a_cable(server.port) as (cable, url), Client(url) as client:
         await registered(client)
         for _ in range(3):
             pings = [asyncio.create_task(client.call(SessionPing(), retry=True)) for _ in range(10)]
@@ -638,7 +487,7 @@ async def test_a_cut_cable_is_mended_without_the_program(server: Server) -> None
 
 
 async def test_a_refresh_whose_reply_was_lost_does_not_end_the_login(server: Server) -> None:
-    async with a_cable(server) as (cable, url), Client(url) as client:
+    async with a_cable(server.port) as (cable, url), Client(url) as client:
         before = await registered(client)
         cable.mute = True
         renewed = await client.refresh()

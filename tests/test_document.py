@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SURFACE = built_in(read_samples(ROOT / "tests/golden"))
 WHOLE = json.loads(TEXTS[Path("docs/schema.json")])
 TOLD = schemas(SURFACE)
 FORMATS = FormatChecker(["uuid"])
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 REQUESTS = [
     pytest.param(exchange.request, id=f"{name}-{at}")
     for name, exchanges in SURFACE.samples.ops.items()
@@ -60,7 +62,21 @@ STRANGE: list[Any] = [
 STRANGE += ["x" * 33, "x" * 5000, "en\n", "a@b", "a@b\n", "123456", "123456\n", "*", "*\n", "user.get", "dark", "web"]
 STRANGE += ["0197a3c2-5e10-7c44-9b1e-2f60d5a1c801", [], ["a"], ["a\n"], ["a"] * 51, {}, {"kind": "web"}]
 STRANGE += [{"kind": "fcm", "token": "t"}, {"kind": "fcm", "token": "t", "x": 1}, {"latitude": 1, "longitude": 1}]
+STRANGE += ["2026-03-14T09:26:53Z", "2026-03-14T10:26:53.5+01:00", "2026-03-14T09:26:53", "2026-03-14T24:26:53Z", "now"]
+STRANGE += [[1, 2], [0], [1] * 101, [{"stream": "0197a3c2-5e10-7c44-9b1e-2f60d5a1c801", "seq": 1}], [{"seq": 1}]]
+STRANGE += [["messages"], ["messages", "letters"], ["0197a3c2-5e10-7c44-9b1e-2f60d5a1c801"], "🎉", "🎉 🎉"]
 STRANGE += [{"latitude": 91, "longitude": 1}, {"latitude": 1}, {"mentions": False}, {"mentions": 1}, {"more": True}]
+
+
+@FORMATS.checks("date-time")
+def is_time(value: object) -> bool:
+    """Whether a string is a time as RFC 3339 has it, with its zone."""
+    if not isinstance(value, str):
+        return True
+    try:
+        return bool(RFC_3339.fullmatch(value) and datetime.fromisoformat(value))
+    except ValueError:
+        return False
 
 
 def validator(schema: Schema, root: Schema = WHOLE) -> Draft202012Validator:

@@ -2,40 +2,50 @@
 
 Rule 1: calls wait for a connection whose session is open; what opens it goes straight to the new connection.
 Rule 2: the keeper alone reconnects, and one error of its own ends everything that waits.
+Rule 3: who comes back resumes: what was missed comes from the server, in order, before anything new.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import random
 import ssl as tls
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+from uuid import UUID, uuid4
 
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from protocol.account import AccountLogout, AccountRefresh, Tokens
+from protocol.account import AccountLogout, Tokens
 from protocol.client.connection import Connection, Disconnected
+from protocol.client.entry import Entry
+from protocol.client.heartbeat import Heartbeat
 from protocol.client.inbox import EventDecoder, Inbox
-from protocol.client.login import Login
+from protocol.client.login import Keyring, Login
+from protocol.client.streams import Streams
 from protocol.error import (
     Internal,
     Overloaded,
     RateLimited,
     Refusal,
-    SessionRevoked,
     Unauthenticated,
     Unavailable,
 )
 from protocol.frame import Event, Request
-from protocol.session import SessionClose, SessionGoingAway, SessionHello, SessionOpen, SessionOpened
+from protocol.message import MessageSend, MessageSent
+from protocol.session import (
+    SessionClose,
+    SessionGoingAway,
+    SessionHello,
+    SessionOpened,
+    Want,
+)
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Event)
@@ -45,6 +55,7 @@ log = logging.getLogger("onesocket.client")
 _PATIENCE = 30.0
 _STEADY = 10.0
 _LONGEST_ADVICE = 600.0
+_CALLS_MAY_END = 5.0
 _TEMPORARY_STATUS = (429, 500, 502, 503, 504)
 _TEMPORARY_REFUSAL = (Unavailable, Overloaded, RateLimited)
 
@@ -66,24 +77,26 @@ class Client:
         origin: str | None = None,
         unix_socket: Path | str | None = None,
         queue: int = 10_000,
+        wants: Iterable[Want] | None = None,
     ) -> None:
         """Prepare a connection to `url`.
 
         `events`: kinds beside the built-in ones. `on_tokens`: called with every renewed pair, to keep it.
         `reconnect=False`: the first disconnection is the end. `queue`: how many events may wait to be taken.
+        `wants`: what to be told of; without `messages` there are no facts, and nothing to resume.
         """
         self._url, self._unix_socket, self._reconnect = url, unix_socket, reconnect
         self._options: dict[str, Any] = {"origin": origin, "additional_headers": headers}
         if ssl is not None:
             self._options["ssl"] = ssl
-        self._on_tokens = on_tokens
-        self._decoder, self._inbox = EventDecoder(events), Inbox(queue)
-        self._numbers = itertools.count(1)
+        wanted = None if wants is None else list(wants)
+        self._decoder, self._inbox, self._queue = EventDecoder(events), Inbox(queue), queue
+        self._streams = Streams(self._inbox, follow=wanted is None or "messages" in wanted)
+        self._keys = Keyring(on_tokens)
+        self._entry = Entry(self._keys, self._streams, wanted, self._behind)
         self._up, self._over = asyncio.Event(), asyncio.Event()
         self._connection: Connection | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._renewal: asyncio.Task[None] | None = None
-        self._login: Login | None = None
         self._end: Exception | None = None
         self._failures, self._closing = 0, False
         self.session: SessionOpened | None = None
@@ -96,7 +109,7 @@ class Client:
     @property
     def tokens(self) -> Tokens | None:
         """The tokens in use, as last renewed."""
-        return self._login.tokens if self._login else None
+        return self._keys.tokens
 
     # Being connected
 
@@ -151,6 +164,7 @@ class Client:
         self._connection = connection
         if not connection.over.is_set():
             self._up.set()
+        self._made_room()  # for what did not fit when the session was resumed
 
     async def _ready(self) -> Connection:
         """The connection for requests, as soon as there is one."""
@@ -172,9 +186,16 @@ class Client:
         elif isinstance(event, SessionGoingAway) and self._reconnect:
             connection.back_at = asyncio.get_running_loop().time() + min(event.reconnect_after, _LONGEST_ADVICE)
             connection.leave()
-        if event is not None and not self._inbox.put(event):
-            log.warning("events came faster than they were taken: reconnecting")
+        if event is not None:
+            self._entry.hear(connection, event, self._queue)
+
+    def _behind(self, connection: Connection) -> None:
+        """Something did not come or did not fit: come back for it, as soon as there is room."""
+        if not self._reconnect:
             connection.abort()
+        elif not self._inbox.full and not connection.over.is_set():
+            log.warning("facts are missing: coming back for them")
+            connection.leave(_CALLS_MAY_END)
 
     def left(self, connection: Connection) -> None:
         """A connection takes no more requests."""
@@ -187,6 +208,8 @@ class Client:
         """Follow each connection to its end and make the next one, until there is a reason to stop."""
         try:
             while (connection := self._connection) is not None:
+                if self._reconnect:
+                    await Heartbeat(connection, self._streams, lambda: self._behind(connection)).watch()
                 await connection.over.wait()
                 await connection.close_when_idle()
                 if connection.final or not self._reconnect:
@@ -214,10 +237,11 @@ class Client:
                 not_before = now() + advice
 
     async def _connect_and_open(self) -> Connection:
+        self._inbox.full = False
         connection = await self._connect()
         try:
             async with asyncio.timeout(_PATIENCE):
-                if self._login is not None:
+                if self._keys.login is not None:
                     await self._open(connection)
         except BaseException:
             connection.abort()
@@ -237,7 +261,7 @@ class Client:
             while True:
                 connection = await self._ready()
                 try:
-                    reply = await connection.ask(frame, next(self._numbers))
+                    reply = await connection.ask(frame, self._streams.learn)
                     break
                 except Disconnected:
                     if not retry:
@@ -248,15 +272,32 @@ class Client:
                         raise
                     await asyncio.sleep(wait)
         if isinstance(frame, SessionClose | AccountLogout):
-            self._login = self.session = None
+            self._keys.login = self.session = None
+            self._streams.cursors.clear()
         return reply
+
+    async def send(
+        self,
+        channel: UUID,
+        text: str,
+        *,
+        reply_to: int | None = None,
+        mentions: Sequence[UUID] = (),
+        silent: bool = False,
+        timeout: float = _PATIENCE,
+    ) -> MessageSent:
+        """Say something in a channel, once, also when the connection is lost before the reply."""
+        frame = MessageSend(
+            channel=channel, text=text, nonce=uuid4(), reply_to=reply_to, mentions=list(mentions), silent=silent
+        )
+        return await self.call(frame, timeout, retry=True)
 
     # The session
 
     async def open(self, credential: Tokens | str, timeout: float = _PATIENCE) -> SessionOpened:
         """Log in with tokens, which are renewed when they are old, or with an API key; and stay logged in."""
-        before, mine = self._login, Login(credential)
-        self._login = mine
+        before, mine = (self._keys.login, self._entry.anew), Login(credential)
+        self._keys.login, self._entry.anew = mine, True
         try:
             async with asyncio.timeout(timeout):
                 connection = await self._ready()
@@ -265,8 +306,8 @@ class Client:
                 except Disconnected:
                     await self._ready()  # the next connection opens the session first of all
         except BaseException:
-            if self._login is mine:
-                self._login = before
+            if self._keys.login is mine:
+                self._keys.login, self._entry.anew = before
             raise
         return cast("SessionOpened", self.session)
 
@@ -278,49 +319,20 @@ class Client:
                 if self.tokens is None:
                     raise Unauthenticated("there are no tokens to renew: open a session first")
                 with suppress(Disconnected):
-                    await self._renew(connection)
+                    await self._keys.renew(connection)
                     return self.tokens
 
     async def _open(self, connection: Connection) -> SessionOpened:
-        if self._login is not None and self._login.old:
-            await self._renew(connection)
-        login = cast("Login", self._login)
-        try:
-            self.session = await connection.ask(SessionOpen(token=login.access), next(self._numbers))
-        except (Unauthenticated, SessionRevoked) as refused:
-            if not self._reconnect or not login.doubt():
-                raise
-            if isinstance(refused, SessionRevoked):  # which closes the socket as well
-                connection.forgiven = True
-                await connection.close()
-                raise connection.why() from refused
-            return await self._open(connection)
+        self.session = await self._entry.open(connection, again=self._reconnect)
         return self.session
-
-    async def _renew(self, connection: Connection) -> None:
-        """Trade the refresh token. Who waits may give up: the trade goes on, its reply must not be lost."""
-        if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._trade(connection, cast("Login", self._login)))
-        await asyncio.shield(self._renewal)
-
-    async def _trade(self, connection: Connection, login: Login) -> None:
-        request = AccountRefresh(refresh=cast("Tokens", login.tokens).refresh, nonce=login.nonce)
-        async with asyncio.timeout(_PATIENCE):
-            tokens = await connection.ask(request, next(self._numbers))
-        if self._login is login:
-            self._login = Login(tokens, sure=True)
-        try:
-            if self._on_tokens is not None:
-                self._on_tokens(tokens)
-        except Exception:
-            log.exception("the program could not keep its renewed tokens")
 
     # Events
 
     async def events(self) -> AsyncIterator[Event]:
         """Every event, once, in the order they came; ends when this client is closed.
 
-        A `SessionHello` among them tells of a new connection: what happened in between was not heard.
+        A `SessionHello` among them tells of a new connection: of what happened in between the facts follow,
+        while passing events were not heard. A `StreamReset` tells of facts that nobody has any more.
         Until this is called for the first time only the newest events are kept.
         """
         while True:
@@ -330,12 +342,22 @@ class Client:
                 if self._closing:
                     return
                 raise
+            self._made_room()
             yield event
 
     async def wait_for(self, kind: type[E], timeout: float = _PATIENCE) -> E:
         """The first event of a kind that came or comes; it is taken out of `events()`."""
         async with asyncio.timeout(timeout):
-            return await self._inbox.take(kind)
+            event = await self._inbox.take(kind)
+        self._made_room()
+        return event
+
+    def _made_room(self) -> None:
+        """Facts that had no room are asked for once half of it is free."""
+        connection = self._connection
+        if self._inbox.full and self._inbox.roomy and connection is not None and not connection.over.is_set():
+            self._failures = 0
+            connection.leave(_CALLS_MAY_END)
 
 
 def _advice(error: Exception) -> float | None:

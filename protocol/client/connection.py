@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, get_args, get_origin
 
 import msgspec
@@ -18,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from protocol.codec import encode
 from protocol.error import Invalid, Unknown, codes, refusal
-from protocol.frame import Failure, Request
+from protocol.frame import Event, Failure, Request
 from protocol.session import SessionHello
 
 R = TypeVar("R")
@@ -67,14 +70,34 @@ def _reply_decoder(kind: type[Request[Any]]) -> msgspec.json.Decoder[Any]:
     raise TypeError(f"{kind.__name__} does not say what its reply is: derive it from Request[…]")
 
 
+@dataclass(slots=True)
+class _Asked:
+    """A request that has no reply yet."""
+
+    decoder: msgspec.json.Decoder[Any]
+    first: Callable[[Any], object] | None
+    reply: asyncio.Future[Any]
+
+    def read(self, frame: _Incoming) -> Any:
+        if bytes(frame.error):
+            raise refusal(_failure(frame.error))
+        body = self.decoder.decode(frame.ok)
+        if self.first is not None:
+            self.first(body)
+        return body
+
+
 class Connection:
     """A socket, and what was asked over it and not answered yet."""
 
     def __init__(self, socket: ClientConnection, owner: Owner) -> None:
         loop = asyncio.get_running_loop()
         self._socket, self._owner = socket, owner
-        self._pending: dict[int, asyncio.Future[_Incoming]] = {}
+        self._pending: dict[int, _Asked] = {}
+        self._numbers = itertools.count(1)
         self._idle, self._deaf = asyncio.Event(), False
+        self._patience: float | None = None
+        self.held: list[Event] | None = None
         self.hello: asyncio.Future[SessionHello] = loop.create_future()
         self.over = asyncio.Event()
         self.closed: tuple[int, str] | None = None
@@ -94,24 +117,23 @@ class Connection:
         kind = next((kind for kind in codes().values() if kind.close == code), Unknown)
         return kind(f"{code} {reason}" if kind is Unknown else reason or None)
 
-    async def ask(self, frame: Request[R], number: int) -> R:
-        """Send a request under this number and wait for its reply."""
+    async def ask(self, frame: Request[R], first: Callable[[R], object] | None = None) -> R:
+        """Send a request and wait for its reply, which `first` gets before anything that came after it is heard."""
         if self.closed is not None:
             raise self.why()
-        data, decoder = self._encoded(frame, number), _reply_decoder(type(frame))
-        future = self._pending[number] = asyncio.get_running_loop().create_future()
+        number = next(self._numbers)
+        data = self._encoded(frame, number)
+        reply = asyncio.get_running_loop().create_future()
+        self._pending[number] = _Asked(_reply_decoder(type(frame)), first, reply)
         self._idle.clear()
         try:
             with suppress(ConnectionClosed):  # the reader learns why, and tells the future
                 await self._socket.send(data, text=True)
-            reply = await future
+            return cast("R", await reply)
         finally:
             del self._pending[number]
             if not self._pending:
                 self._idle.set()
-        if bytes(reply.error):
-            raise refusal(_failure(reply.error))
-        return cast("R", decoder.decode(reply.ok))
 
     def _encoded(self, frame: Request[Any], number: int) -> bytes:
         data = encode(msgspec.structs.replace(frame, id=number))
@@ -137,21 +159,26 @@ class Connection:
             self._end()
 
     def _answer(self, frame: _Incoming) -> None:
-        future = self._pending.get(_number(frame.re))
-        if future is not None and not future.done():
-            future.set_result(frame)
+        asked = self._pending.get(_number(frame.re))
+        if asked is None or asked.reply.done():
+            return
+        try:
+            asked.reply.set_result(asked.read(frame))
+        except Exception as error:
+            asked.reply.set_exception(error)
 
     def _end(self) -> None:
         self.closed = (self._socket.close_code or 1006, self._socket.close_reason or "")
-        waiting: list[asyncio.Future[Any]] = [self.hello, *self._pending.values()]
+        waiting: list[asyncio.Future[Any]] = [self.hello, *(asked.reply for asked in self._pending.values())]
         for future in waiting:
             if not future.done():
                 future.set_exception(self.why())
         self._idle.set()
         self.leave()
 
-    def leave(self) -> None:
-        """No more requests over this one."""
+    def leave(self, patience: float | None = None) -> None:
+        """No more requests over this one, and those in flight have so many seconds to be answered."""
+        self._patience = patience
         self.over.set()
         self._owner.left(self)
 
@@ -161,9 +188,11 @@ class Connection:
         await asyncio.wait([self._reading])
 
     async def close_when_idle(self) -> None:
-        """End it once every request has its reply."""
+        """End it once every request has its reply, or has waited long enough."""
         if self._pending:
-            await self._idle.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._idle.wait()
         await self.close()
 
     def abort(self) -> None:

@@ -1,6 +1,6 @@
 """Events on their way from the socket to the program.
 
-Rule: events are taken in the order they came, each once; when they do not fit any more, that is told.
+Rule: events are taken in the order they came, each once; when one does not fit any more, that is told.
 """
 
 import asyncio
@@ -11,11 +11,12 @@ import pkgutil
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 import msgspec
 
 import protocol
-from protocol.frame import Event
+from protocol.frame import Event, Fact
 
 E = TypeVar("E", bound=Event)
 
@@ -26,17 +27,35 @@ class EventDecoder:
     """Events of the kinds that this program knows: the built-in ones and its own."""
 
     def __init__(self, more: Iterable[type[Event]] = ()) -> None:
-        kinds = (*_built_in(), *more)
+        kinds = (kind for kind in (*_built_in(), *more) if kind.__struct_config__.tag)
         self._decoders = {kind.__struct_config__.tag: msgspec.json.Decoder(kind) for kind in kinds}
 
     def decode(self, name: str, data: bytes) -> Event | None:
-        """The event, None when only a newer program would understand it."""
+        """The event, None when only a newer program would understand it; of a fact its place remains."""
         decoder = self._decoders.get(name)
         try:
-            return decoder.decode(data) if decoder is not None else None
+            return decoder.decode(data) if decoder is not None else _place(data)
         except msgspec.ValidationError as error:
             log.warning("%s came in a form that is not known here: %s", name, error)
-            return None
+            return _place(data)
+
+
+class _Place(msgspec.Struct):
+    """As much of an event as says whether it is a fact, and which."""
+
+    stream: UUID | None = None
+    seq: int = 0
+
+
+_decode_place = msgspec.json.Decoder(_Place).decode
+
+
+def _place(data: bytes) -> Fact | None:
+    try:
+        place = _decode_place(data)
+    except msgspec.ValidationError:
+        return None
+    return Fact(stream=place.stream, seq=place.seq) if place.stream else None
 
 
 @functools.cache
@@ -60,9 +79,15 @@ class Inbox:
         self._events: deque[Event] = deque()
         self._waiting: list[tuple[type[Event], asyncio.Future[Any]]] = []
         self._end: Exception | None = None
+        self.full = False
+
+    @property
+    def roomy(self) -> bool:
+        """Whether half of the room is free."""
+        return len(self._events) <= self._room // 2
 
     def put(self, event: Event) -> bool:
-        """Keep an event until it is taken; False when there is no room: then all that waited are gone.
+        """Keep an event until it is taken; False when there is no room for it, which `full` remembers.
 
         Before anybody asks for events the newest are kept: there is nobody to miss the others.
         """
@@ -72,7 +97,7 @@ class Inbox:
                 return True
         if len(self._events) >= self._room:
             if self._listening:
-                self._events.clear()
+                self.full = True
                 return False
             self._events.popleft()
         self._events.append(event)

@@ -1,18 +1,24 @@
-"""session: who a socket speaks for."""
+"""session: who a socket speaks for, and what it hears."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from protocol.account import Account
-from protocol.error import SessionRevoked, Unauthenticated
+from protocol.channel import Memberships
+from protocol.error import Refusal, SessionRevoked, Unauthenticated
 from protocol.frame import Nothing
 from protocol.session import (
     Description,
+    Head,
     Pong,
     SessionClose,
     SessionDescribe,
     SessionOpen,
     SessionOpened,
     SessionPing,
+    SessionResume,
+    SessionResumed,
 )
 from server import attempt
 from server.access import LOGGED_IN, PUBLIC
@@ -20,17 +26,74 @@ from server.context import Context, Session
 from server.router import op
 from server.secret import digest, is_api_key
 from storage import account, api_key
+from storage import channel as channels
+from storage import stream as streams
+from storage.stream import Place
+
+_CHANNELS = 200
+_EVERYTHING = ("messages", "receipts", "typing", "presence")
 
 
 @op(access=PUBLIC, alone=True)
 async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
-    """Check the token, then count this socket among those of its account."""
-    by = _by_api_key if is_api_key(frame.token) else _by_access_token
-    session, me = await by(ctx, frame.token)
+    """Check the token, then count this socket among those of its account, and let it hear what that account hears."""
+    opened, places = await _enter(ctx, frame.token, frame.wants)
+    cursors = {place.id: place.head for place in places}
+    await _hear(ctx, places, cursors | {one.channel.id: one.head for one in opened.channels})
+    return opened
+
+
+@op(access=PUBLIC, alone=True)
+async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
+    """The same, but for what was missed, which comes first."""
+    opened, places = await _enter(ctx, frame.token, frame.wants)
+    cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
+    reset = await _hear(ctx, places, cursors)
+    known = {place.id for place in places}
+    reset += [stream for stream in cursors if stream not in known]
+    return SessionResumed(
+        account=opened.account,
+        me=opened.me,
+        device=opened.device,
+        scopes=opened.scopes,
+        head=opened.head,
+        channels=opened.channels,
+        next=opened.next,
+        reset=reset,
+    )
+
+
+async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple[SessionOpened, list[Place]]:
+    by = _by_api_key if is_api_key(token) else _by_access_token
+    session, me = await by(ctx, token)
+    places = await streams.places(ctx.db, me.id)
+    page = Memberships(channels=[], next=None)
+    if session.allows("channel.list"):
+        page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)
-    shown = me if session.allows("account.get") else None
-    return SessionOpened(account=me.id, me=shown, device=session.device, scopes=sorted(session.scopes))
+    ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
+    return SessionOpened(
+        account=me.id,
+        me=me if session.allows("account.get") else None,
+        device=session.device,
+        scopes=sorted(session.scopes),
+        head=places[0].head,
+        channels=page.channels,
+        next=page.next,
+    ), places
+
+
+async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int]) -> list[UUID]:
+    if "messages" not in ctx.wants or ctx.session is None:
+        return []
+    if not ctx.session.allows("message.history"):
+        return []
+    try:
+        return await ctx.app.streams.join(ctx, places, cursors)
+    except Refusal:
+        ctx.leave()  # who is told no is not half in
+        raise
 
 
 async def _by_access_token(ctx: Context, token: str) -> tuple[Session, Account]:
@@ -59,8 +122,14 @@ def close(ctx: Context, frame: SessionClose) -> Nothing:
 
 @op(access=PUBLIC)
 def ping(ctx: Context, frame: SessionPing) -> Pong:
-    """Nothing is asked of anybody."""
-    return Pong(time=datetime.now(UTC))
+    """Nothing is asked of anybody: the heads are those that this process has delivered."""
+    if not frame.heads:
+        return Pong(time=datetime.now(UTC))
+    heads = {stream.id: stream.head for stream in ctx.streams}
+    behind = [
+        Head(stream=one.stream, seq=heads[one.stream]) for one in frame.heads if heads.get(one.stream, 0) > one.seq
+    ]
+    return Pong(time=datetime.now(UTC), behind=behind)
 
 
 @op(access=PUBLIC, limit="30/m")

@@ -2,6 +2,7 @@
 
 from protocol.frame import Nothing
 from protocol.user import User, UserBlock, UserBlocked, UserGet, UserList, Users, UserSearch, UserUnblock
+from server import group
 from server.access import LOGGED_IN, bound
 from server.context import Context
 from server.router import op
@@ -29,7 +30,8 @@ async def search(ctx: Context, frame: UserSearch) -> Users:
 @op(access=LOGGED_IN & bound("user", users.blockable), limit="60/m")
 async def block(ctx: Context, frame: UserBlock, user: User) -> Nothing:
     """Twice is no error."""
-    await users.block(ctx.db, ctx.user, user.id)
+    await group.block(ctx.app, ctx.user, user.id)
+    ctx.app.presence.changed(ctx.user, user.id)
     return Nothing()
 
 
@@ -37,6 +39,7 @@ async def block(ctx: Context, frame: UserBlock, user: User) -> Nothing:
 async def unblock(ctx: Context, frame: UserUnblock, user: User) -> Nothing:
     """Whom one has blocked."""
     await users.unblock(ctx.db, ctx.user, user.id)
+    ctx.app.presence.changed(ctx.user, user.id)
     return Nothing()
 
 

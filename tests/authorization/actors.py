@@ -29,6 +29,11 @@ class Actor(Struct, frozen=True):
     person: str = ""
 
 
+def by(name: str) -> Actor:
+    """Somebody in person."""
+    return Actor(name, _person(name), person=name)
+
+
 def _person(name: str) -> Showing:
     return lambda world, me: world.people[name].access(world.server)
 
@@ -54,11 +59,17 @@ SHUT = (
     Actor("a key that expired", lambda w, me: me.outdated.secret, shut="unauthenticated"),
     Actor("a deleted account's key", lambda w, me: w.gone.full.secret, shut="unauthenticated"),
 )
+# What PEOPLE are to each other matters everywhere, what ROLES are only where something stands in a channel.
 PEOPLE = (
     Actor("stranger", _person("sid"), person="sid"),
     Actor("blocked", _person("ivy"), person="ivy"),
     Actor("blocker", _person("kim"), person="kim"),
     Actor("administrator", _person("adm"), person="adm"),
     Actor("owner", _person("own"), person="own"),
+)
+ROLES = (
+    Actor("ex-member", _person("eve"), person="eve"),
+    Actor("member", _person("tom"), person="tom"),
+    Actor("foreign owner", _person("fay"), person="fay"),
 )
 ANYBODY = (NOBODY, PEOPLE[0], Actor("a stranger's key", lambda world, me: world.sid.full.secret, person="sid"))

@@ -1,4 +1,7 @@
-"""Kinds of ids: which ones must look as if there were nothing behind them, and to whom a good one does."""
+"""Kinds of ids: which ones must look as if there were nothing behind them, and to whom a good one does.
+
+What is looked for in a channel is of a kind of its own ("message in channel"); there, the channel is ann's group.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,28 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from storage.ids import new_id
 from tests.authorization.people import Person
 from tests.authorization.world import BLOCKS, World
 
 EVERYBODY_ELSE = frozenset({"stranger", "blocked", "blocker", "administrator", "owner"})
-Choosing = Callable[[World, Person], UUID]
+OUTSIDERS = frozenset({"stranger", "blocked", "administrator", "owner", "ex-member", "foreign owner"})
+Choosing = Callable[[World, Person], UUID | int]
 
 
 class Kind(Struct, frozen=True):
-    """`hidden`: ids that who may call the op must not reach; `outsiders`: actors who must not reach the sample's."""
+    """`hidden`: ids that who may call the op must not reach; `outsiders`: actors who must not reach the sample's.
+
+    nothing: an id that there never was
+    """
 
     hidden: Mapping[str, Choosing]
     outsiders: frozenset[str]
+    nothing: Callable[[], UUID | int] = new_id
+
+
+def _channel(name: str) -> Choosing:
+    return lambda world, me: world.channels[name].id
 
 
 def _other(world: World, me: Person, *, blocks: bool) -> UUID:
@@ -54,6 +67,36 @@ KINDS = {
             "my account": lambda world, me: me.id,
         },
         outsiders=EVERYBODY_ELSE,
+    ),
+    "channel": Kind(
+        hidden={
+            "somebody else's group": _channel("foreign"),
+            "a group that I was in": _channel("left"),
+            "a direct channel of others": _channel("sid+own"),
+            "somebody else's saved messages": _channel("sid's saved"),
+            "somebody else's account": lambda world, me: world.sid.id,
+            "my account": lambda world, me: me.id,
+            "one of my devices": lambda world, me: me.phone.id,
+        },
+        outsiders=OUTSIDERS,
+    ),
+    "message in channel": Kind(
+        hidden={
+            "one that stands in another channel": lambda world, me: 11,
+            "a number that is a message in another channel, and here a fact": lambda world, me: 4,
+            "one that was taken back": lambda world, me: 5,
+            "one that I do not want to see": lambda world, me: 3,
+        },
+        outsiders=frozenset(),
+        nothing=lambda: 2**40,
+    ),
+    "user in channel": Kind(
+        hidden={
+            "somebody who was in it": lambda world, me: world.eve.id,
+            "somebody who is not in it": lambda world, me: world.sid.id,
+            "one of my devices": lambda world, me: me.phone.id,
+        },
+        outsiders=frozenset(),
     ),
 }
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import asyncpg
 
-# Whose a row is, where no column `account` says so (an SQL expression that gives an account's id).
-OWNERS = {
-    "account": "t.id",
-    "mail": "(SELECT a.id FROM account a WHERE a.email = t.recipient)",
-    "migration": "NULL::uuid",
-    "instance": "NULL::uuid",
+# Whose a row is, where no column `account` alone says so (SQL expressions that give ids of accounts, of streams and,
+# as "<channel> <seq>", of messages): a row is theirs together.
+_MESSAGE = "t.channel::text || ' ' || t.seq"
+OWNERS: dict[str, tuple[str, ...]] = {
+    "account": ("t.id",),
+    "channel": ("t.id",),
+    "direct": ("t.channel",),
+    "draft": ("t.account", "t.channel"),
+    "fact": ("t.stream",),
+    "hidden": ("t.account", _MESSAGE),
+    "mail": ("(SELECT a.id FROM account a WHERE a.email = t.recipient)",),
+    "member": ("t.account", "t.channel"),
+    "mention": ("t.account", _MESSAGE),
+    "message": (_MESSAGE,),
+    "migration": ("NULL",),
+    "instance": ("NULL",),
+    "reaction": ("t.account", _MESSAGE),
+    "revision": (_MESSAGE,),
+    "stream": ("t.id",),
 }
 # What a refused try may leave: when somebody was last here, and that something was tried.
-COUNTERS = {("device", "seen_at"), ("api_key", "used_at")}
+COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}
 
 
@@ -22,8 +36,12 @@ class Row(NamedTuple):
     """One row: its table, whose it is (None: nobody's), and what stands in it."""
 
     table: str
-    owner: str | None
+    owners: tuple[str | None, ...]
     text: str
+
+    def of(self, some: Collection[str | None]) -> bool:
+        """Whether nobody else owns it."""
+        return all(owner in some for owner in self.owners)
 
 
 class Change(NamedTuple):
@@ -46,8 +64,10 @@ class Ledger:
 
     def __init__(self, db: asyncpg.Connection[Any]) -> None:
         self._db = db
-        self._read = self._restore = ""
+        self._read = ""
+        self._restore: dict[str, str] = {}
         self._known: tuple[Any, frozenset[Row]] = (None, frozenset())
+        self.learnt: frozenset[Row] = frozenset()
 
     async def learn(self) -> None:
         """Find out which tables and columns there are, and remember what is in them."""
@@ -65,34 +85,39 @@ class Ledger:
         for row in rows:
             tables.setdefault(row["table"], []).append(row["column"])
         self._read = " UNION ALL ".join(_reading(table, columns) for table, columns in tables.items())
-        self._restore = "SET LOCAL session_replication_role = replica;" + "".join(
-            f'DELETE FROM "{table}"; INSERT INTO "{table}" ({", ".join(columns)}) OVERRIDING SYSTEM VALUE '
+        self._restore = {
+            table: f'DELETE FROM "{table}"; INSERT INTO "{table}" ({", ".join(columns)}) OVERRIDING SYSTEM VALUE '
             f'SELECT {", ".join(columns)} FROM baseline."{table}";'
             for table, columns in tables.items()
-        )
+        }
         await self._db.execute("SET synchronous_commit = off; CREATE SCHEMA baseline")
         for table in tables:
             await self._db.execute(f'CREATE TABLE baseline."{table}" AS TABLE "{table}"')
+        self.learnt = await self.read()
 
     async def read(self) -> frozenset[Row]:
         """Everything, but for counters; as it was read before when nothing at all was written since."""
         written = await self._db.fetchval("SELECT pg_current_wal_insert_lsn()")
         if written != self._known[0]:
-            self._known = (written, frozenset(Row(*row) for row in await self._db.fetch(self._read)))
+            rows = await self._db.fetch(self._read)
+            self._known = (written, frozenset(Row(table, tuple(owners), text) for table, owners, text in rows))
         return self._known[1]
 
     async def restore(self) -> None:
         """Everything as it was learnt."""
+        tables = change(self.learnt, await self.read()).tables | TRIES.keys()
         async with self._db.transaction():
-            await self._db.execute(self._restore)
+            await self._db.execute("SET LOCAL session_replication_role = replica")
+            await self._db.execute("".join(self._restore[table] for table in tables))
 
 
 def _reading(table: str, columns: list[str]) -> str:
-    owner = OWNERS.get(table, "t.account" if "account" in columns else "")
-    assert owner, f"whose are the rows of {table}? Say so in OWNERS of tests/authorization/ledger.py"
+    owners = OWNERS.get(table, ("t.account",) if "account" in columns else ())
+    assert owners, f"whose are the rows of {table}? Say so in OWNERS of tests/authorization/ledger.py"
     kept = ", ".join(f"t.{column}" for column in columns if (table, column) not in COUNTERS)
+    whose = ", ".join(f"({owner})::text" for owner in owners)
     where = f" WHERE {TRIES[table]}" if table in TRIES else ""
-    return f"SELECT '{table}' AS table, ({owner})::text AS owner, ROW({kept})::text AS text FROM \"{table}\" t{where}"
+    return f"SELECT '{table}' AS table, ARRAY[{whose}] AS owners, ROW({kept})::text AS text FROM \"{table}\" t{where}"
 
 
 def change(before: frozenset[Row], after: frozenset[Row]) -> Change:

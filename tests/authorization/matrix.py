@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
+from protocol.codec import encode
 from protocol.frame import Request
 from server.router import Op, id_fields
-from storage.ids import new_id
-from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, SHUT, Actor
-from tests.authorization.kinds import kind
+from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, ROLES, SHUT, Actor, by
+from tests.authorization.kinds import Kind, kind
 from tests.authorization.ledger import Change, Row, change
 from tests.authorization.people import Person
-from tests.authorization.sample import Sample, sample
-from tests.authorization.world import Played, World, play
+from tests.authorization.sample import Sample, samples
+from tests.authorization.world import CLOSED, Played, World, play
 
 # What somebody may be told about a frame that is not meant for them, but breaks no rule.
 _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "password_needed", "wrong_credentials"}
@@ -33,6 +34,7 @@ class Part(Struct):
     op: Op
     sample: Sample
     me: Person
+    about: str = ""
     before: frozenset[Row] = frozenset()
     answer: bytes = b""
     prepared: str | None = None
@@ -47,12 +49,28 @@ class Part(Struct):
         return "in_scope" in self.gates
 
     @property
-    def ids(self) -> dict[str, str]:
-        return dict(id_fields(self.op.frame))
+    def ids(self) -> dict[str, Kind]:
+        """Fields that a rule binds, and what may stand there: a thing, or one that is looked for in another."""
+        rule = self.world.rules[self.op.name]
+        kinds = {bind.argument: bind.kind for bind in rule.binds}
+        within = {bind.field: f" in {kinds[bind.within]}" for bind in rule.binds if bind.within}
+        return {field: kind(of + within.get(field, "")) for field, of in id_fields(self.op.frame)}
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """Who else there is."""
+        return PEOPLE + (ROLES if kind("channel") in self.ids.values() else ())
 
     @property
     def frame(self) -> Request[Any]:
         return self.sample.frame(self.world)
+
+    def sees(self, viewer: str, by: str) -> set[str]:
+        """Whose canaries somebody may see, once somebody has done it."""
+        entered = {
+            self.sample.enters[one] for one in ("", viewer) if one in self.sample.enters and (one or by == viewer)
+        }
+        return self.world.sees(viewer) | entered
 
     def outsider(self, actor: Actor) -> bool:
         """Whether the sample's ids must not exist for an actor."""
@@ -60,40 +78,45 @@ class Part(Struct):
             return False
         if self.sample.outsiders is not None:
             return actor.name in self.sample.outsiders
-        return any(actor.name in kind(of).outsiders for of in self.ids.values())
+        return any(actor.name in one.outsiders for one in self.ids.values())
 
 
 async def run(world: World, name: str, *, control_first: bool = True) -> None:
     """Play everything there is to play about an op; `FoundError` at the first thing that is wrong."""
-    found = sample(name)
-    part = Part(world, world.server.router.ops[name], found, world.people[found.by])
-    try:
-        if control_first:
-            await _allowed(part)
-        await _ready(part)
-        if part.gates:
+    for about, one in samples(name).items():
+        part = Part(world, world.server.router.ops[name], one, world.people[one.by], about)
+        try:
+            await _play(part, control_first)
+        except BaseException:
+            world.ended = True
+            world.forget()
+            raise
+        finally:
+            world.touched = True
+            world.forget("osk_")
+            await world.reset()
+            await world.heard()
+
+
+async def _play(part: Part, control_first: bool) -> None:
+    if control_first:
+        await _allowed(part)
+    await _ready(part)
+    if part.gates:
+        if not part.about:
             await _refused(part)
             await _silence(part)
-            await _elsewhere(part)
-            await _hidden(part)
-        await _wrong(part)
-        await _silence(part)
-        if not control_first:
-            await _allowed(part)
-    except BaseException:
-        world.ended = True
-        world.forget()
-        raise
-    finally:
-        world.touched = True
-        world.forget("osk_")
-        await world.reset()
-        await world.heard()
+        await _elsewhere(part)
+        await _hidden(part)
+    await _wrong(part)
+    await _silence(part)
+    if not control_first:
+        await _allowed(part)
 
 
 async def refused(world: World, name: str) -> None:
     """Only what the gates of an op refuse."""
-    found = sample(name)
+    found = samples(name)[""]
     part = Part(world, world.server.router.ops[name], found, world.people[found.by])
     await _ready(part)
     await _refused(part)
@@ -110,8 +133,10 @@ async def _ready(part: Part, also: str = "") -> None:
     await world.reset()
     await world.prepare(part.sample.prepare, part.me)
     await world.prepare(also, part.me)
-    if part.gates:
+    if part.gates and not part.about:
         await world.cut_keys(part.op.name, part.me)
+    if part.sample.first is not None:
+        await world.ask(part.sample.first[0], part.sample.first[1](world))
     part.before, part.prepared = await world.rows(), also
     world.touched = False
 
@@ -120,7 +145,8 @@ async def _playing(
     part: Part, actor: Actor, frame: Request[Any], what: str = "", shows: Collection[str] = ()
 ) -> tuple[str, Played, Change]:
     """One case: what became of it and what it changed; nobody may have been sent what is not theirs."""
-    world, name = part.world, f"{part.op.name}{what and f' ({what})'} by {actor.name}"
+    world = part.world
+    name = f"{part.op.name}{part.about and f': {part.about}'}{what and f' ({what})'} by {actor.name}"
     world.cases += 1
     token = actor.token(world, part.me) if actor.token else None
     if actor.shut:
@@ -138,7 +164,9 @@ async def _playing(
         world.keep(token, socket)
     viewer = actor.person or (part.me.name if actor in (IN_PERSON, *KEYS) else "nobody")
     hidden = world.hidden(viewer, shows_blocked=part.sample.shows_blocked)
-    leaks = world.marks.leaks(played.data, {viewer, *shows}, set(hidden) - set(shows))
+    own = set().union(*(part.sees(name, actor.person or part.me.name) for name in (viewer, *shows)))
+    own |= part.sample.shows - world.people.keys()
+    leaks = world.marks.leaks(played.data, own, set(hidden) - {*shows, *part.sample.shows})
     _expect(not leaks, f"{name}: is sent {', '.join(leaks)}")
     _expect(played.code not in ("internal", "overloaded", "unavailable"), f"{name}: {played.code}")
     return name, played, changed
@@ -150,11 +178,17 @@ async def _silence(part: Part) -> None:
     _expect(not heard, f"{part.op.name}: refused, and yet an event came: {heard}")
 
 
-async def _overheard(part: Part, name: str) -> None:
-    """What everybody was sent besides, which may be anything but what is not theirs."""
-    for listener, messages in (await part.world.heard()).items():
-        leaks = part.world.marks.leaks(b"\n".join(messages), {listener}, part.world.hidden(listener))
+async def _overheard(part: Part, name: str, by: str, told: Mapping[str, frozenset[str]] | None = None) -> None:
+    """What everybody was sent besides: nothing that is not theirs; when it is known who is told what, just that."""
+    world = part.world
+    heard: dict[str, set[str]] = {}
+    for listener, messages in (await world.heard()).items():
+        leaks = world.marks.leaks(b"\n".join(messages), part.sees(listener, by), world.hidden(listener))
         _expect(not leaks, f"{name}: {listener} is sent {', '.join(leaks)}")
+        for message in messages:
+            if not message.startswith(CLOSED):
+                heard.setdefault(msgspec.json.decode(message)["ev"], set()).add(listener)
+    _expect(told is None or heard == told, f"{name}: told are {heard}, not {told}")
 
 
 # Who may
@@ -162,20 +196,28 @@ async def _overheard(part: Part, name: str) -> None:
 
 async def _allowed(part: Part) -> None:
     """Without this, every refusal below would prove nothing."""
-    actors = (NOBODY,) if not part.gates else (IN_PERSON, *(key for key in KEYS if key.scoped and part.by_key))
-    touches = {str(part.me.id), *(one and str(part.world.people[one].id) for one in part.sample.touches)}
-    everybody = {str(one.id) for one in part.world.people.values()}
+    keys = [key for key in KEYS if key.scoped and part.by_key and not part.about]
+    actors = (IN_PERSON, *keys) if part.gates else (NOBODY,)
+    touches = part.world.owners({part.me.name, *part.sample.touches})
     for actor in actors:
         await _ready(part)
         name, played, changed = await _playing(part, actor, part.frame, "allowed", [part.me.name])
         _expect(played.code == "ok", f"{name}: {played.code}, but must succeed: {played.data.decode()}")
         assert played.reply is not None
         _expect(part.sample.proves(played.reply.said["ok"]), f"{name}: answers {played.reply.data.decode()}")
-        strays = {row for row in changed.gone if row.owner not in touches}
-        strays |= {row for row in changed.new if row.owner in everybody - touches}
+        strays = _strays(part, changed, touches) - {row for row in changed.new if row.owners == (None,)}
         _expect(not strays, f"{name}: changes what is not theirs: {strays}")
+        came = [one.said for one in played.others]
+        _expect(part.sample.sends(came), f"{name}: is sent {came} first")
         part.answer = played.reply.body
-        await _overheard(part, name)
+        await _overheard(part, name, part.me.name, part.sample.told)
+
+
+def _strays(part: Part, changed: Change, touches: set[str | None]) -> set[Row]:
+    """Rows that have changed, or are new, although they are somebody's whose rows should not."""
+    strangers = part.world.owners_known - touches
+    found = {row for row in changed.gone if not row.of(touches)}
+    return found | {row for row in changed.new if not strangers.isdisjoint(row.owners)}
 
 
 # Who may not
@@ -198,49 +240,76 @@ async def _refused(part: Part) -> None:
 
 async def _elsewhere(part: Part) -> None:
     """Other people: the thing is hidden from them, or they do the same to what is their own."""
-    for actor in PEOPLE:
+    for actor in part.actors:
         if actor.person == part.me.name:
             continue
         if part.outsider(actor):
-            for field in part.ids:
-                await _as_if_missing(part, actor, field, part.frame, "")
+            for field, of in part.ids.items():
+                await _as_if_missing(part, actor, field, of, part.frame, "")
             continue
-        mine = {str(part.world.people[actor.person].id), *(None for one in part.sample.touches if one is None)}
         await _silence(part)
         name, played, changed = await _playing(part, actor, part.frame)
+        code = part.sample.refused.get(actor.name)
+        if code:
+            _refusal(name, played, changed, code)
+            await _silence(part)
+            continue
         _expect(played.code in _OWN_AFFAIR, f"{name}: {played.code}")
-        strays = {row for row in changed.gone | changed.new if row.owner not in mine}
+        shared = part.sample.touches if part.ids else part.sample.touches & {None}
+        strays = _strays(part, changed, part.world.owners({actor.person, *shared}))
         strays -= {row for row in changed.new if row.table == "mail"}
         _expect(not strays, f"{name}: changes what is not theirs: {strays}")
-        await _overheard(part, name)
+        await _overheard(part, name, actor.person)
         await _ready(part)
 
 
 async def _hidden(part: Part) -> None:
     """Ids of all kinds of things that who may call the op must not reach."""
-    for field, of in part.ids.items():
-        for what, choose in kind(of).hidden.items():
+    if part.about:
+        return
+    fields = part.ids | {field: kind(of) for field, of in part.sample.unbound.items()}
+    for field, of in fields.items():
+        for what, choose in of.hidden.items():
             if what not in part.sample.reaches:
-                frame = msgspec.structs.replace(part.frame, **{field: choose(part.world, part.me)})
-                await _as_if_missing(part, IN_PERSON, field, frame, f"{field}: {what}")
+                frame = _with(part.frame, field, choose(part.world, part.me))
+                await _as_if_missing(part, IN_PERSON, field, of, frame, f"{field}: {what}")
 
 
-async def _as_if_missing(part: Part, actor: Actor, field: str, frame: Request[Any], what: str) -> None:
+def _with(frame: Request[Any], field: str, id: UUID | int) -> Request[Any]:
+    """The frame with another id; where there is a list, with one more."""
+    now = getattr(frame, field)
+    return msgspec.structs.replace(frame, **{field: [*now, id] if isinstance(now, list) else id})
+
+
+def _without(frame: Request[Any], field: str, of: Kind) -> Request[Any]:
+    """The frame with an id that there never was for the last (or only) one."""
+    now, id = getattr(frame, field), of.nothing()
+    return msgspec.structs.replace(frame, **{field: [*now[:-1], id] if isinstance(now, list) else id})
+
+
+async def _as_if_missing(part: Part, actor: Actor, field: str, of: Kind, frame: Request[Any], what: str) -> None:
     """The same bytes as for an id that there never was."""
-    nowhere = msgspec.structs.replace(frame, **{field: new_id()})
+    nowhere = _without(frame, field, of)
     name, ghost, changed = await _playing(part, actor, nowhere, f"{field}: nothing")
-    _refusal(name, ghost, changed, "missing")
+    _refusal(name, ghost, changed, part.sample.missing)
     name, played, changed = await _playing(part, actor, frame, what)
-    _refusal(name, played, changed, "missing")
+    _refusal(name, played, changed, part.sample.missing)
     assert played.reply is not None and ghost.reply is not None
-    _expect(played.reply.body == ghost.reply.body, f"{name}: {played.reply.body!r}, not {ghost.reply.body!r}")
+    told = played.reply.body.replace(_last(frame, field), _last(nowhere, field))
+    _expect(told == ghost.reply.body, f"{name}: {played.reply.body!r}, not {ghost.reply.body!r}")
+
+
+def _last(frame: Request[Any], field: str) -> bytes:
+    """An id as it may be told back, where that is all that is told."""
+    value = getattr(frame, field)
+    return encode(value[-1] if isinstance(value, list) else value)
 
 
 async def _wrong(part: Part) -> None:
     """Frames that are refused even to who may call the op; for public ops, to anybody."""
-    actors = (IN_PERSON,) if part.gates else ANYBODY
+    anybody = (IN_PERSON,) if part.gates else ANYBODY
     for what, wrong in part.sample.wrong.items():
-        for actor in actors:
+        for actor in (by(wrong.by),) if wrong.by else anybody:
             await _ready(part, wrong.prepare)
             shows = [part.me.name] if wrong.code == "ok" else []
             name, played, changed = await _playing(part, actor, wrong.frame(part.world), what, shows)
@@ -248,7 +317,7 @@ async def _wrong(part: Part) -> None:
             if wrong.code == "ok" and part.answer:
                 assert played.reply is not None
                 _expect(played.reply.body == part.answer, f"{name}: {played.reply.body!r}, not {part.answer!r}")
-            await (_overheard(part, name) if wrong.burns else _silence(part))
+            await (_overheard(part, name, actor.person) if wrong.burns else _silence(part))
     await _ready(part)
 
 

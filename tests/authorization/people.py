@@ -22,6 +22,7 @@ from storage.ids import new_id
 from tests.authorization.marks import Marks
 
 PUBLIC = {f"account.{column}" for column in ("username", "name_key", "display_name", "bio", "interests", "city")}
+PUBLIC |= {"presence.text"}
 PLAIN = {
     "account.avatar": "one of the built-in ones",
     "account.role": "one of three",
@@ -30,11 +31,17 @@ PLAIN = {
     "account.notifications": "switches",
     "api_key.scopes": "names of ops",
     "audit.action": "names of ops",
+    "channel.avatar": "one of the built-in ones",
+    "channel.kind": "one of three",
+    "fact.kind": "names of events",
     "identity.issuer": "an address of the operator's choice",
     "identity.provider": "a name of the operator's choice",
     "instance.key_id": "the server's",
+    "message.forwarded": "an id and a time",
+    "message.mentions": "ids",
     "migration.name": "the server's",
     "migration.checksum": "the server's",
+    "presence.status": "one of four",
     "ticket.kind": "one of five",
 }
 EVERYBODY = "Everybody's second name"
@@ -134,7 +141,7 @@ class Maker:
         marks = self._marks
         self._count += 1
         hashed = await self._server.passwords.hash(password)
-        place = (float(f"-60.{1000 + self._count}"), float(f"160.{1000 + self._count}"))
+        place = (float(f"-60.{100 + self._count}1"), float(f"160.{100 + self._count}1"))
         for degrees in place:
             marks.keep(who, "place", str(degrees))
         return {
@@ -200,6 +207,7 @@ class Maker:
         for action in ("account.login", "account.rename"):
             row = {"account": account, "action": action, "address": address, "device": device, "detail": detail}
             yield "audit", row
+        yield "presence", {"account": account, "text": marks.public(who, "status"), "seen_at": datetime.now(UTC)}
         sealed = marks.keep_bytes(who, "sealed mail", self._server.keys.seal(b"text", "mail"))
         mail = {"id": new_id(), "recipient": email, "subject": marks.private(who, "mail"), "sealed": sealed}
         yield "mail", mail | {"next_at": datetime.now(UTC) + timedelta(days=9)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ import asyncpg
 
 from server import Config, Server
 from server.external import Provider
+from server.head import Heads
 from tests.authorization import provider
 from tests.authorization.world import World
 from tests.conftest import QUICK
@@ -52,10 +54,24 @@ async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator
             redis_url=redis_url,
             providers=[Provider(provider.NAME, "onesocket", **urls)],
         )
-        # The test brings revoked devices back to life, which the server rightly never expects: it must not look.
-        with patch("server.revocation._EVERY", 86400.0), _logged() as log:
+        with _unobserved(), _logged() as log:
             async with Server(config) as server, _peopled(server, database_url, issuer) as world:
                 yield world, log
+
+
+@contextmanager
+def _unobserved() -> Iterator[None]:
+    """The test puts the database back to where it was, which the server rightly never expects: it must not look."""
+
+    async def run(self: Heads, tidy: object) -> None:
+        await asyncio.Event().wait()
+
+    with (
+        patch("server.revocation._EVERY", 86400.0),
+        patch("server.presence._MOMENT", 86400.0),
+        patch.object(Heads, "run", run),
+    ):
+        yield
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The world of the matrix: one server, ten people who stand in every relation to each other, and who listens.
+"""The world of the matrix: one server, a dozen people who stand in every relation to each other, and who listens.
 
 ann      may do what the op does, to what is hers; the others try the same
 tom      whom the frames about users are about
@@ -9,6 +9,7 @@ bea      she blocks ann, tom and kim
 cal      ann blocks him; his address is not confirmed
 adm, own the administrator and the owner of the server, which gives them no rights over people
 gone     an account that was deleted, of which nothing was erased
+eve, fay were put out of ann's group, and own another one (channels.py)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -30,12 +32,16 @@ from server.app import Server
 from server.external import Started
 from server.secret import digest, ticket
 from tests.authorization import provider
+from tests.authorization.channels import Builder, Channel
 from tests.authorization.ledger import Ledger, Row
 from tests.authorization.marks import Marks
+from tests.authorization.memory import Memory
 from tests.authorization.people import Key, Maker, Person, Values, new_key
 from tests.raw_socket import RawSocket, Reply
 
 BLOCKS = (("kim", "tom"), ("tom", "ivy"), ("bea", "ann"), ("bea", "tom"), ("bea", "kim"), ("ann", "cal"))
+PROGRAM = "a program that may read profiles"
+CLOSED = b"closed: "
 STATE = "a-state-that-only-who-started-the-login-knows"
 _NUMBERS = count(1)
 
@@ -47,6 +53,8 @@ class World:
         self.server, self.issuer = server, issuer
         self.marks, self.ledger = Marks(), Ledger(db)
         self.people: dict[str, Person] = {}
+        self.channels: dict[str, Channel] = {}
+        self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
         self.keys: dict[str, Key] = {}
@@ -69,19 +77,28 @@ class World:
     async def make(self) -> None:
         """Put everybody into the database, and have everybody listen."""
         maker = Maker(self.server, self.marks, f"{self.issuer}/user", provider.NAME)
-        for name in ("ann", "tom", "sid", "ivy", "kim", "bea"):
+        for name in ("ann", "tom", "sid", "ivy", "kim", "bea", "eve", "fay"):
             self.people[name] = await maker.make(name)
         self.people["cal"] = await maker.make("cal", verified=False)
         self.people["adm"] = await maker.make("adm", "admin")
         self.people["own"] = await maker.make("own", "owner")
         self.people["gone"] = await maker.make("gone", deleted=True)
+        builder = Builder(self.people, self.marks)
+        builder.build()
+        self.channels = builder.channels
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
+        for table, values in builder.rows:
+            await self.insert(table, values)
         for blocker, blocked in BLOCKS:
             await self.insert("block", {"account": self.people[blocker].id, "blocked": self.people[blocked].id})
         await self._loose_tickets()
+        self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
+        await self.insert("api_key", row)
         await self.ledger.learn()
+        await self.memory.learn(self.channels.values(), self.people)
+        self.memory.restore()
         await self.listen()
 
     async def _loose_tickets(self) -> None:
@@ -108,6 +125,11 @@ class World:
         """All values of a column but NULLs."""
         rows = await self._db.fetch(f'SELECT "{column}" FROM "{table}" WHERE "{column}" IS NOT NULL')
         return [row[0] for row in rows]
+
+    @cached_property
+    def owners_known(self) -> set[str | None]:
+        """Whoever owned something from the beginning."""
+        return {owner for row in self.ledger.learnt for owner in row.owners}
 
     async def columns(self) -> list[tuple[str, str]]:
         """Every column that can hold text, bytes or a place."""
@@ -145,7 +167,9 @@ class World:
         `touched` says that rows were changed, `ended` that logins were ended, which processes tell each other.
         """
         if self.touched or self.ended:
+            await self.memory.settle()
             await self.ledger.restore()
+            self.memory.restore()
         if self.ended:
             await self._settle()
         self.touched = self.ended = False
@@ -157,6 +181,7 @@ class World:
             await self.server.router.drained()
             while self.server._later:
                 await asyncio.wait(self.server._later)
+            await self.memory.settle()
         return await self.ledger.read()
 
     async def _settle(self) -> None:
@@ -168,23 +193,35 @@ class World:
 
     # Talking
 
+    async def ask(self, name: str, frame: Request[Any]) -> None:
+        """Have somebody do something that they may."""
+        token = self.people[name].access(self.server)
+        socket = await self.speaking(token)
+        reply = await socket.ask(encode(frame))
+        assert reply.code == "ok", reply
+        self.keep(token, socket)
+
     async def socket(self) -> RawSocket:
         """A new one, which speaks for nobody."""
         return await RawSocket.connect(self.server.url)
 
-    async def open(self, token: str) -> RawSocket:
+    async def open(self, token: str, *, hears: bool = True) -> RawSocket:
         """A new one that speaks for somebody."""
         socket = await self.socket()
-        reply = await socket.ask(encode(SessionOpen(token=token, id=next(_NUMBERS))))
+        wants = None if hears else []
+        reply = await socket.ask(encode(SessionOpen(token=token, wants=wants, id=next(_NUMBERS))))
         assert reply.code == "ok", reply
         return socket
 
     async def speaking(self, token: str | None) -> RawSocket:
-        """One that speaks for the owner of a token, or for nobody; one that was used for nothing yet but refusals."""
+        """One that speaks for the owner of a token, or for nobody; one that was used for nothing yet but refusals.
+
+        It hears nothing but replies: what its owner hears, the one who listens for them does.
+        """
         kept = self._sockets.pop(token or "", None)
         if kept is not None and not kept.over:
             return kept
-        return await (self.open(token) if token else self.socket())
+        return await (self.open(token, hears=False) if token else self.socket())
 
     def keep(self, token: str | None, socket: RawSocket) -> None:
         """It was used for a refusal only."""
@@ -206,6 +243,8 @@ class World:
         for name, person in self.people.items():
             if name != "gone" and (name not in self.listeners or self.listeners[name].over):
                 self.listeners[name] = await self.open(person.access(self.server))
+        if PROGRAM not in self.listeners or self.listeners[PROGRAM].over:
+            self.listeners[PROGRAM] = await self.open(self.keys[PROGRAM].secret)
         if "nobody" not in self.listeners or self.listeners["nobody"].over:
             self.listeners["nobody"] = await self.socket()
 
@@ -222,8 +261,30 @@ class World:
             while (reply := await socket.next()).re != number:
                 messages.append(reply.data)
         except ConnectionError:
-            messages.append(f"closed: {socket.closed}".encode())
+            messages.append(CLOSED + str(socket.closed).encode())
         return messages
+
+    def sees(self, viewer: str) -> set[str]:
+        """Whose canaries are not private to somebody: their own, and those of their channels."""
+        if viewer not in self.people:
+            return set()
+        return {
+            viewer,
+            "the door of open",
+            *(one for channel in self.channels.values() for one in channel.sees(viewer)),
+        }
+
+    def owners(self, names: Collection[str | None]) -> set[str | None]:
+        """Owners of rows by name: a person, a channel, `<channel> <seq>`, `<channel> *`; None stays nobody."""
+        found: set[str | None] = set()
+        for name in names:
+            if name is None or name in self.people or name in self.channels:
+                found.add(name and str((self.people.get(name) or self.channels[name]).id))
+                continue
+            channel, _, seq = name.rpartition(" ")
+            id, head = self.channels[channel].id, self.channels[channel].head
+            found |= {f"{id} {number}" for number in range(1, head + 1) if seq in ("*", str(number))}
+        return found
 
     def hidden(self, viewer: str, *, shows_blocked: bool = False) -> Collection[str]:
         """Whose public side somebody must not see; `nobody` sees nobody."""

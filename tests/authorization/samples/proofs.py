@@ -1,6 +1,5 @@
 """What is refused wherever a password or a code is asked for."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,14 +13,19 @@ CODE_USED = "UPDATE two_factor SET last_step = 1::bigint << 40 WHERE account = $
 UNGUARDED = "DELETE FROM two_factor WHERE account = $1"
 
 
-def changed(frame: Making, **fields: str | Callable[[World], str]) -> Making:
-    """The same frame with other values."""
+def changed(frame: Making, **fields: Any) -> Making:
+    """The same frame with other values, each given as it is or made of the world."""
 
     def make(world: World) -> Request[Any]:
         values = {name: value(world) if callable(value) else value for name, value in fields.items()}
         return msgspec.structs.replace(frame(world), **values)
 
     return make
+
+
+def into(frame: Making, channel: str) -> Making:
+    """The same frame for another channel."""
+    return changed(frame, channel=lambda world: world.channels[channel].id)
 
 
 def password(frame: Making) -> dict[str, Wrong]:

@@ -1,10 +1,18 @@
 """session: public but for closing; what opens one is the whole matter."""
 
-from protocol.session import SessionClose, SessionDescribe, SessionOpen, SessionPing
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from protocol.session import Cursor, SessionClose, SessionDescribe, SessionOpen, SessionPing, SessionResume
 from server.secret import Keyring
 from tests.authorization.actors import SHUT, Actor
 from tests.authorization.sample import Making, Sample, Wrong
-from tests.authorization.world import World
+from tests.authorization.world import PROGRAM, World
+
+# All there are: nine channels, a dozen people.
+_STREAMS = 9 + 12
 
 
 def _of_another_server(world: World) -> SessionOpen:
@@ -18,20 +26,66 @@ def _shown_by(actor: Actor) -> Making:
     return lambda world: SessionOpen(token=show(world, world.ann))
 
 
+def _no_tokens(resume: bool) -> dict[str, Wrong]:
+    """What opens no session; nothing is sent before the refusal."""
+    wrong = {
+        **{actor.name: Wrong(actor.shut, _shown_by(actor)) for actor in SHUT},
+        "a token of another server": Wrong("unauthenticated", _of_another_server),
+        "a token that expired": Wrong(
+            "unauthenticated",
+            lambda w: SessionOpen(token=w.server.keys.access(w.ann.id, w.ann.phone.id, -60)),
+        ),
+        "a refresh token": Wrong("unauthenticated", lambda world: SessionOpen(token=world.ann.phone.refresh)),
+        "a ticket": Wrong("unauthenticated", lambda world: SessionOpen(token=world.ann.tickets["second_step"])),
+        "a made-up key": Wrong("unauthenticated", lambda world: SessionOpen(token="osk_" + "A" * 43)),
+    }
+    return {what: replace(one, frame=_resuming(one.frame)) for what, one in wrong.items()} if resume else wrong
+
+
+def _resuming(open_: Making) -> Making:
+    """The same token, with cursors at the beginning of everything that there is."""
+
+    def make(world: World) -> SessionResume:
+        frame = open_(world)
+        assert isinstance(frame, SessionOpen)
+        streams = [*(channel.id for channel in world.channels.values()), *(one.id for one in world.people.values())]
+        return SessionResume(token=frame.token, cursors=[Cursor(stream=stream, seq=0) for stream in streams])
+
+    return make
+
+
+def _with(token: Callable[[World], str]) -> Making:
+    return _resuming(lambda world: SessionOpen(token=token(world)))
+
+
+def _came(count: int, facts: int) -> Callable[[list[Any]], bool]:
+    """Whether just so many facts came, of just so many streams."""
+    return lambda came: (len({one["stream"] for one in came}), len(came)) == (count, facts)
+
+
 SAMPLES = {
     "open": Sample(
         lambda world: SessionOpen(token=world.ann.access(world.server)),
-        wrong={
-            **{actor.name: Wrong(actor.shut, _shown_by(actor)) for actor in SHUT},
-            "a token of another server": Wrong("unauthenticated", _of_another_server),
-            "a token that expired": Wrong(
-                "unauthenticated",
-                lambda w: SessionOpen(token=w.server.keys.access(w.ann.id, w.ann.phone.id, -60)),
-            ),
-            "a refresh token": Wrong("unauthenticated", lambda world: SessionOpen(token=world.ann.phone.refresh)),
-            "a ticket": Wrong("unauthenticated", lambda world: SessionOpen(token=world.ann.tickets["second_step"])),
-            "a made-up key": Wrong("unauthenticated", lambda world: SessionOpen(token="osk_" + "A" * 43)),
-        },
+        wrong=_no_tokens(resume=False),
+        proves=lambda reply: len(reply["channels"]) == 4,
+    ),
+    "resume": Sample(
+        _with(lambda world: world.ann.access(world.server)),
+        wrong=_no_tokens(resume=True),
+        shows=frozenset({"group but for ann"}),
+        proves=lambda reply: len(reply["channels"]) == 4 and len(reply["reset"]) == _STREAMS - 5,
+        sends=_came(5, 2 + 9 + 3 + 3 + 1),
+    ),
+    "resume: by who was put out": Sample(
+        _with(lambda world: world.eve.access(world.server)),
+        by="eve",
+        proves=lambda reply: reply["channels"] == [] and len(reply["reset"]) == _STREAMS - 1,
+        sends=_came(1, 2),
+    ),
+    "resume: by a program that may not read messages": Sample(
+        _with(lambda world: world.keys[PROGRAM].secret),
+        proves=lambda reply: reply["channels"] == [] and reply["me"] is None,
+        sends=_came(0, 0),
     ),
     "close": Sample(lambda world: SessionClose()),
     "ping": Sample(lambda world: SessionPing()),

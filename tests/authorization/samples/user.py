@@ -11,6 +11,7 @@ SAMPLES = {
     "search": Sample(lambda world: UserSearch(text=EVERYBODY, limit=100), proves=lambda reply: len(reply["users"]) > 3),
     "block": Sample(
         lambda world: UserBlock(user=world.tom.id),
+        touches=frozenset({"ann+tom"}),
         reaches=frozenset({"somebody I block"}),
         insiders=frozenset({"blocker"}),
     ),

@@ -1,0 +1,207 @@
+"""channel: where messages stand, and who is there. A channel is a stream of facts."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from protocol.frame import (
+    AccountFact,
+    Body,
+    ChannelFact,
+    ChannelId,
+    Label,
+    Limit,
+    Line,
+    Nonce,
+    Nothing,
+    Paragraph,
+    Request,
+    Time,
+    UserId,
+)
+from protocol.message import Message
+from protocol.user import Users
+
+Kind = Literal["direct", "group", "saved"]
+Avatar = Annotated[Line, Meta(description="A built-in picture, as `account.avatars` lists them; empty for none.")]
+
+
+class Channel(Body, frozen=True):
+    """A channel as everybody in it sees it."""
+
+    id: UUID
+    kind: Kind
+    name: str
+    topic: str
+    description: str
+    avatar: str
+    open: Annotated[bool, Meta(description="Whether who knows its id may join.")]
+    owner: Annotated[UUID | None, Meta(description="None for a direct channel.")]
+    members: int
+    created_at: Time
+
+
+class Membership(Body, frozen=True):
+    """A channel and how you stand in it. Counts are absolute and end at 1,000, which means that or more."""
+
+    channel: Channel
+    joined: Annotated[bool, Meta(description="False for an open group that you only look at.")]
+    peer: Annotated[UUID | None, Meta(description="The other one of a direct channel.")]
+    head: Annotated[int, Meta(description="The channel's last fact: what comes next is one more.")]
+    read: int
+    delivered: int
+    unread: int
+    mentions: int
+    muted_until: Time | None
+    last: Annotated[Message | None, Meta(description="The newest message that was not deleted, cut to 200 characters.")]
+
+
+class Memberships(Body, frozen=True):
+    """Channels, the one that moved last first; `next` asks for the page after it, None when this is the last."""
+
+    channels: list[Membership]
+    next: str | None
+
+
+# Facts of a channel
+
+
+class ChannelUpdated(ChannelFact, tag="channel.updated", frozen=True):
+    """The channel looks different now."""
+
+    channel: Channel
+
+
+class ChannelMemberJoined(ChannelFact, tag="channel.member_joined", frozen=True):
+    """Somebody is in the channel from now on."""
+
+    user: UUID
+    by: UUID
+    members: int
+
+
+class ChannelMemberLeft(ChannelFact, tag="channel.member_left", frozen=True):
+    """Somebody is no longer in the channel; `owner` is whose it is now."""
+
+    user: UUID
+    by: UUID
+    members: int
+    owner: UUID | None
+
+
+# Facts of an account
+
+
+class ChannelJoined(AccountFact, tag="channel.joined", frozen=True):
+    """You are in this channel from now on: its facts follow from `membership.head` on."""
+
+    membership: Membership
+    by: UUID
+
+
+class ChannelLeft(AccountFact, tag="channel.left", frozen=True):
+    """You hear nothing of this channel any more."""
+
+    channel: UUID
+    reason: Literal["left", "removed", "deleted"]
+    by: UUID
+
+
+class ChannelMuted(AccountFact, tag="channel.muted", frozen=True):
+    """You muted a channel, or no longer do."""
+
+    channel: UUID
+    until: Time | None
+
+
+# Requests
+
+
+class ChannelCreate(Request[Membership], tag="channel.create", frozen=True):
+    """Make a group; you are its owner."""
+
+    name: Label
+    nonce: Nonce
+    topic: Line = ""
+    description: Paragraph = ""
+    avatar: Avatar = ""
+    open: bool = False
+    members: Annotated[list[UserId], Meta(max_length=50, description="Who is in it from the start, besides you.")] = []
+
+
+class ChannelOpenDirect(Request[Membership], tag="channel.open_direct", frozen=True):
+    """The channel that you and another user have to yourselves; with yourself, your saved messages."""
+
+    user: UserId
+
+
+class ChannelGet(Request[Membership], tag="channel.get", frozen=True):
+    """Look at one channel: yours, or an open group."""
+
+    channel: ChannelId
+
+
+class ChannelList(Request[Memberships], tag="channel.list", frozen=True):
+    """Your channels, the one that moved last first, page by page."""
+
+    after: Annotated[Line, Meta(description="`next` of the page before.")] | None = None
+    limit: Limit = 50
+
+
+class ChannelMembers(Request[Users], tag="channel.members", frozen=True):
+    """Who is in a channel, by name, page by page."""
+
+    channel: ChannelId
+    after: Annotated[Line, Meta(description="`next` of the page before.")] | None = None
+    limit: Limit = 50
+
+
+class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
+    """Change how your group looks; what is not given stays."""
+
+    channel: ChannelId
+    name: Label | None = None
+    topic: Line | None = None
+    description: Paragraph | None = None
+    avatar: Avatar | None = None
+    open: bool | None = None
+
+
+class ChannelDelete(Request[Nothing], tag="channel.delete", frozen=True):
+    """Do away with your group and everything in it, for everybody."""
+
+    channel: ChannelId
+
+
+class ChannelJoin(Request[Membership], tag="channel.join", frozen=True):
+    """Enter an open group."""
+
+    channel: ChannelId
+
+
+class ChannelLeave(Request[Nothing], tag="channel.leave", frozen=True):
+    """Leave a group. Who owned it leaves it to who has been in it longest; the last one ends it."""
+
+    channel: ChannelId
+
+
+class ChannelAddMember(Request[Nothing], tag="channel.add_member", frozen=True):
+    """Bring somebody into a group that you are in."""
+
+    channel: ChannelId
+    user: UserId
+
+
+class ChannelRemoveMember(Request[Nothing], tag="channel.remove_member", frozen=True):
+    """Put somebody out of your group: nothing of theirs comes after that."""
+
+    channel: ChannelId
+    user: UserId
+
+
+class ChannelMute(Request[Nothing], tag="channel.mute", frozen=True):
+    """Be not notified of a channel until a time; None takes that back."""
+
+    channel: ChannelId
+    until: Time | None

@@ -1,0 +1,209 @@
+"""How sockets come to hear streams: from where they stand, with everything behind their cursors first.
+
+Rule 1: who was allowed under one access version is looked at again before hearing anything under another.
+Rule 2: a socket catches up with a stream once at a time, and is sent no more than it reads.
+Rule 3: who has entered a channel comes to hear it, also when the database has no time at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from protocol.channel import ChannelJoined
+from protocol.error import Refusal
+from server.audience import Stream
+from server.core import frame, payload
+from storage import stream as storage
+from storage.pool import Pool
+from storage.stream import Place
+
+if TYPE_CHECKING:
+    from server.context import Context
+    from server.stream import Streams
+
+_FETCHED = 500
+_FAR_BEHIND = 10_000
+_FEW_BYTES, _AT_ONCE_BYTES = 262144, 65536
+_IN_ONE_TURN = 500
+_AGAIN = 0.2
+_JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
+
+
+class _Named(Struct):
+    """A fact about a channel, as far as it matters here."""
+
+    channel: UUID
+
+
+_decode_joined = msgspec.json.Decoder(ChannelJoined).decode
+_decode_channel = msgspec.json.Decoder(_Named).decode
+
+
+class Arrivals:
+    """Sockets on their way into the audiences of streams."""
+
+    def __init__(self, pool: Pool, streams: Streams) -> None:
+        self._pool, self._streams = pool, streams
+        self._entering: dict[tuple[UUID, UUID], int | None] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.fetched = 0
+
+    async def join(self, ctx: Context, places: Sequence[Place], cursors: Mapping[UUID, int]) -> list[UUID]:
+        """Have a socket hear streams, the first of which is its account's own, from its cursors on.
+
+        What was missed is sent first; the streams of which that is not possible begin at their present heads.
+        """
+        reset: list[UUID] = []
+        entered: dict[UUID, int] = {}
+        for number, place in enumerate(places, 1):
+            stream = self._streams.follow(place, personal=number == 1)
+            if stream in ctx.streams:  # it was entered while others caught up
+                continue
+            since = entered.pop(place.id, None)
+            seq = cursors.get(place.id, place.head if since is None else since)
+            seq = seq if since is None else max(seq, since)
+            if seq > max(place.head, stream.head):
+                reset.append(place.id)
+                seq = place.head
+            if not await self._arrive(ctx, stream, seq, place.access, entered):
+                reset.append(place.id)
+            if number % _IN_ONE_TURN == 0:
+                await asyncio.sleep(0)
+        for channel, head in entered.items():
+            found = await storage.place(self._pool, places[0].id, channel)
+            if found is not None:
+                await self._enter(ctx, found, head)
+        return reset
+
+    async def _arrive(self, ctx: Context, stream: Stream, seq: int, access: int, entered: dict[UUID, int]) -> bool:
+        """Let a socket hear a stream from its place on; False when what is behind that cannot be had any more."""
+        if seq >= stream.head:
+            self._streams.place(stream, ctx, seq, access)
+            return True
+        if ctx in stream.coming:
+            return True
+        stream.coming[ctx] = None
+        try:
+            return await self._catch_up(ctx, stream, seq, access, entered)
+        finally:
+            del stream.coming[ctx]
+
+    async def _catch_up(self, ctx: Context, stream: Stream, seq: int, access: int, entered: dict[UUID, int]) -> bool:
+        session = ctx.session
+        whole = True
+        while seq < stream.head and whole:
+            if session is None or ctx.session is not session or not ctx.connected:
+                return True
+            frames, now = stream.since(seq), stream.access
+            if frames is None:
+                missed = await storage.missed(self._pool, stream.id, seq, _FETCHED)
+                if missed is None or not missed.follows(seq) or missed.head - seq > _FAR_BEHIND:
+                    whole, seq = False, stream.head
+                    continue
+                frames, now = [frame(1, body) for _, body in missed.facts], missed.access
+                self.fetched += len(frames)
+            if now != access:
+                place = await storage.place(self._pool, session.account, stream.id)
+                if place is None:
+                    return True  # no longer a member: that is told by another stream
+                access = place.access
+                if now > access:
+                    continue
+            seq += len(frames)
+            if stream.personal:
+                _note(frames, entered)
+            await self._send(ctx, frames)
+        if ctx.session is session:
+            self._streams.place(stream, ctx, seq, access)
+        return whole
+
+    @staticmethod
+    async def _send(ctx: Context, frames: Sequence[bytes]) -> None:
+        """Not more than the other side reads, nor so much at once that it would seem not to read at all."""
+        session, part, size = ctx.session, list[bytes](), 0
+        for number, one in enumerate(frames, 1):
+            part.append(one)
+            size += len(one)
+            if size < _AT_ONCE_BYTES and number < len(frames):
+                continue
+            if ctx.session is session:
+                ctx.socket.push(b"".join(part))
+            part, size = [], 0
+            await asyncio.sleep(0)
+            while ctx.connected and ctx.socket.transport.get_write_buffer_size() > _FEW_BYTES:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    # Entering and leaving channels, as accounts are told
+
+    def told(self, account: Stream, frames: Sequence[bytes]) -> None:
+        """Facts of an account were delivered: its sockets hear other channels from now on."""
+        for one in frames:
+            body = payload(one)
+            if body.startswith(_JOINED):
+                membership = _decode_joined(body).membership
+                self._has_entered(account, membership.channel.id, membership.head)
+            elif body.startswith(_LEFT):
+                self._has_left(account, _decode_channel(body).channel)
+
+    def _has_entered(self, account: Stream, channel: UUID, head: int) -> None:
+        key = account.id, channel
+        running = key in self._entering
+        self._entering[key] = head
+        if not running:
+            task = asyncio.get_running_loop().create_task(self._enter_all(account, channel))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _has_left(self, account: Stream, channel: UUID) -> None:
+        if (account.id, channel) in self._entering:
+            self._entering[account.id, channel] = None
+        left = self._streams.get(channel)
+        if left is not None:
+            for ctx in account.audience:
+                left.let_go(ctx)
+
+    async def _enter_all(self, account: Stream, channel: UUID) -> None:
+        """All sockets of an account hear a channel from where it was entered."""
+        key = account.id, channel
+        try:
+            while (head := self._entering[key]) is not None and (audience := account.audience):
+                try:
+                    place = await storage.place(self._pool, account.id, channel)
+                    for ctx in audience:
+                        if place is not None and account in ctx.streams:
+                            await self._enter(ctx, place, head)
+                except Refusal:
+                    await asyncio.sleep(_AGAIN)
+                    continue
+                if self._entering[key] == head:
+                    return
+        finally:
+            del self._entering[key]
+
+    async def _enter(self, ctx: Context, place: Place, head: int) -> None:
+        stream = self._streams.follow(place, personal=False)
+        if stream not in ctx.streams:
+            await self._arrive(ctx, stream, head, place.access, {})
+
+    async def stop(self) -> None:
+        """Let nobody in any more."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _note(frames: Sequence[bytes], entered: dict[UUID, int]) -> None:
+    """Which channels were entered, and not left again, in facts that an account had missed."""
+    for one in frames:
+        body = payload(one)
+        if body.startswith(_JOINED):
+            membership = _decode_joined(body).membership
+            entered[membership.channel.id] = membership.head
+        elif body.startswith(_LEFT):
+            entered.pop(_decode_channel(body).channel, None)

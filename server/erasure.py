@@ -1,0 +1,111 @@
+"""What follows when an account was deleted: it leaves its channels, and its words and reactions go.
+
+Rule 1: in small transactions, so that nobody else waits for long, however much there is.
+Rule 2: what is left to do is read from the database each time: whoever is interrupted, here or there, goes on.
+Rule 3: first it leaves, then its words are emptied: so nothing of it can come behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from protocol.error import Missing, Refusal
+from protocol.message import MessageDeleted
+from protocol.reaction import ReactionRemoved
+from server import group
+from server.fact import changing
+from storage import erasure
+from storage import message as messages
+from storage import reaction as reactions
+
+if TYPE_CHECKING:
+    from server.app import Server
+
+log = logging.getLogger("onesocket.erasure")
+
+_EVERY = 20.0
+_CHANNELS, _MESSAGES, _REACTIONS = 100, 5000, 200
+_AT_ONCE, _REACTIONS_AT_ONCE = 500, 50
+_BREATH = 0.02
+
+
+class Erasures:
+    """Erases what is left of deleted accounts."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """One account after the other."""
+        while True:
+            self._wake.clear()
+            try:
+                while (account := await erasure.take(self._server.pool)) is not None:
+                    await self._erase(account)
+            except Refusal as refusal:  # its turn comes again
+                log.debug("an erasure waits for the database: %s", refusal)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _EVERY)
+
+    async def _erase(self, account: UUID) -> None:
+        while found := await erasure.channels(self._server.pool, account, _CHANNELS):
+            for channel, alone in found:
+                await self._leave(account, channel, alone=alone)
+        while said := await erasure.messages(self._server.pool, account, _MESSAGES):
+            for channel, seqs in said.items():
+                for at in range(0, len(seqs), _AT_ONCE):
+                    await self._empty(account, channel, seqs[at : at + _AT_ONCE])
+        while given := await erasure.reactions(self._server.pool, account, _REACTIONS):
+            for channel, some in given.items():
+                for at in range(0, len(some), _REACTIONS_AT_ONCE):
+                    await self._take_away(account, channel, some[at : at + _REACTIONS_AT_ONCE])
+        async with self._server.pool.transaction() as tx:
+            await erasure.finish(tx, account)
+
+    async def _breathe(self, account: UUID) -> None:
+        """Let others have their turn, and nobody else take this account."""
+        await erasure.hold(self._server.pool, account)
+        await asyncio.sleep(_BREATH)
+
+    async def _leave(self, account: UUID, channel: UUID, *, alone: bool) -> None:
+        while alone and await erasure.thin(self._server.pool, channel, _AT_ONCE):
+            await self._breathe(account)
+        with contextlib.suppress(Missing):  # it was put out meanwhile
+            await group.exit(self._server, channel, account, by=account)
+        await self._breathe(account)
+
+    async def _empty(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
+        async with changing(self._server, channel) as change:
+            left = await erasure.unsaid(change.tx, channel, seqs)
+            if left:
+                await messages.delete(change.tx, channel, left)
+            if left and change.holds(channel):
+                change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))
+        await self._breathe(account)
+
+    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, str]]) -> None:
+        async with changing(self._server, channel) as change:
+            for seq, emoji in some:
+                count = await reactions.remove(change.tx, channel, seq, account, emoji)
+                if count is not None and change.holds(channel):
+                    change.tell(
+                        ReactionRemoved(
+                            stream=channel,
+                            seq=change.next(channel),
+                            message=seq,
+                            user=account,
+                            emoji=emoji,
+                            count=count,
+                        )
+                    )
+        await self._breathe(account)

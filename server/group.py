@@ -1,0 +1,206 @@
+"""Entering and leaving channels: what changes, and who is told.
+
+Rule 1: everybody concerned is told in their own stream, in the transaction that makes it so.
+Rule 2: whoever is put out loses every right with the commit: the channel's access version moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+
+from protocol.channel import (
+    Channel,
+    ChannelCreate,
+    ChannelJoined,
+    ChannelLeft,
+    ChannelMemberJoined,
+    ChannelMemberLeft,
+    Membership,
+)
+from protocol.error import Conflict, Forbidden, Invalid, Missing, Overloaded
+from server.fact import Change, changing
+from storage import channel as channels
+from storage import stream
+from storage import user as users
+from storage.channel import Standing
+from storage.ids import new_id
+from storage.pool import UniqueViolation
+
+if TYPE_CHECKING:
+    from server.app import Server
+
+_MOST_MEMBERS = 100_000
+
+
+def check_owner(channel: Standing, user: UUID) -> None:
+    """Only a group's owner may do this."""
+    if channel.kind != "group" or channel.owner != user:
+        raise Forbidden("only the owner of a group may do this")
+
+
+def check_avatar(app: Server, avatar: str | None) -> None:
+    """One of the built-in pictures, or none."""
+    if avatar and avatar not in app.site.avatars:
+        raise Invalid("there is no such avatar: see account.avatars", field="avatar")
+
+
+def from_outside(channel: Channel) -> Membership:
+    """An open group as somebody sees it who is not in it."""
+    return Membership(
+        channel=channel,
+        joined=False,
+        peer=None,
+        head=0,
+        read=0,
+        delivered=0,
+        unread=0,
+        mentions=0,
+        muted_until=None,
+        last=None,
+    )
+
+
+async def create(app: Server, owner: UUID, frame: ChannelCreate, members: Sequence[UUID]) -> UUID:
+    """A group with its first members."""
+    everybody = list(dict.fromkeys([owner, *members]))
+    try:
+        async with changing(app, *everybody) as change:
+            channel = await _make(
+                change,
+                "group",
+                owner,
+                name=frame.name,
+                topic=frame.topic,
+                description=frame.description,
+                avatar=frame.avatar,
+                open=frame.open,
+                nonce=frame.nonce,
+            )
+            await _tell_entered(change, channel, await channels.enter(change.tx, channel, everybody, 0), owner)
+    except UniqueViolation:
+        found = await channels.made_with(app.pool, owner, frame.nonce)
+        if found is None:
+            raise
+        return found
+    return channel
+
+
+async def pair(app: Server, one: UUID, other: UUID) -> UUID:
+    """The channel of two, or of one with themselves."""
+    both = list({one, other})
+    async with changing(app, *both) as change:
+        found = await channels.direct(change.tx, one, other)
+        if found is not None:
+            return found
+        if await users.visible(change.tx, one, other) is None:
+            raise Missing
+        channel = await _make(change, "direct" if one != other else "saved", one)
+        await channels.pair(change.tx, one, other, channel)
+        await _tell_entered(change, channel, await channels.enter(change.tx, channel, both, 0), one)
+    return channel
+
+
+async def _make(change: Change, kind: str, creator: UUID, **fields: object) -> UUID:
+    channel = new_id()
+    change.add(await stream.create(change.tx, channel))
+    await channels.create(change.tx, kind, channel, creator, **fields)
+    return channel
+
+
+async def _tell_entered(change: Change, channel: UUID, accounts: Sequence[UUID], by: UUID) -> None:
+    """Each in their own stream, with the channel's head as it will be."""
+    for account in accounts:
+        found = await channels.membership(change.tx, account, channel)
+        assert found is not None
+        membership = msgspec.structs.replace(found, head=change.head(channel))
+        change.tell(ChannelJoined(stream=account, seq=change.next(account), membership=membership, by=by))
+
+
+async def enter(app: Server, channel: UUID, accounts: Sequence[UUID], by: UUID, *, uninvited: bool = False) -> None:
+    """Bring accounts into a group; who is in it already stays as they are."""
+    async with changing(app, channel, *accounts) as change:
+        await _check_entry(change, channel, by, uninvited)
+        new = await channels.not_in(change.tx, channel, [one for one in accounts if change.holds(one)])
+        if not new:
+            return
+        count = await channels.count(change.tx, channel)
+        if count + len(new) > _MOST_MEMBERS:
+            raise Conflict(f"a group has room for {_MOST_MEMBERS} members")
+        await channels.enter(change.tx, channel, new, change.head(channel) + len(new))
+        for number, account in enumerate(new, 1):
+            change.tell(
+                ChannelMemberJoined(
+                    stream=channel, seq=change.next(channel), user=account, by=by, members=count + number
+                )
+            )
+        await _tell_entered(change, channel, new, by)
+
+
+async def _check_entry(change: Change, channel: UUID, by: UUID, uninvited: bool) -> None:
+    if not uninvited:
+        await change.standing(by, channel)
+    elif not change.holds(channel) or await channels.enterable(change.tx, by, channel) is None:
+        raise Missing
+
+
+async def exit(app: Server, channel: UUID, account: UUID, by: UUID) -> None:
+    """Take an account out of a group."""
+    async with changing(app, channel, account) as change:
+        if by != account:
+            check_owner(await change.standing(by, channel), by)
+        if not change.holds(channel) or not await channels.leave(change.tx, channel, account):
+            raise Missing
+        change.withdraw(channel)
+        left = await channels.get(change.tx, channel)
+        if left.members == 0:
+            await channels.delete(change.tx, channel)
+            change.release(channel)
+        else:
+            await _tell_left(change, left, account, by)
+        reason = "left" if by == account else "removed"
+        change.tell(ChannelLeft(stream=account, seq=change.next(account), channel=channel, reason=reason, by=by))  # type: ignore[arg-type]
+    app.grants.forget(channel)
+
+
+async def _tell_left(change: Change, left: Channel, account: UUID, by: UUID) -> None:
+    owner = left.owner
+    if owner == account:
+        owner = await channels.hand_over(change.tx, left.id)
+    seq = change.next(left.id)
+    change.tell(ChannelMemberLeft(stream=left.id, seq=seq, user=account, by=by, members=left.members, owner=owner))
+
+
+async def delete(app: Server, by: UUID, channel: UUID) -> None:
+    """Do away with a group; everybody in it is told."""
+    for _ in range(5):
+        members = set(await channels.everybody(app.pool, channel))
+        async with changing(app, channel, *members) as change:
+            check_owner(await change.standing(by, channel), by)
+            if members != set(await channels.everybody(change.tx, channel)):
+                continue  # somebody came or went before the lock was ours
+            await channels.delete(change.tx, channel)
+            change.release(channel)
+            for account in members:
+                seq = change.next(account)
+                change.tell(ChannelLeft(stream=account, seq=seq, channel=channel, reason="deleted", by=by))
+        app.grants.forget(channel)
+        return
+    raise Overloaded("too many come and go at this moment", retry_after=1)
+
+
+async def block(app: Server, account: UUID, user: UUID) -> None:
+    """Neither writes to the other from here on."""
+    for _ in range(5):
+        known = await channels.direct(app.pool, account, user)
+        async with changing(app, account, user, *([known] if known else [])) as change:
+            if await channels.direct(change.tx, account, user) != known:
+                continue  # it was opened before the lock was ours
+            await users.block(change.tx, account, user)
+            if known is not None:
+                change.withdraw(known)
+        return
+    raise Overloaded("two changes met; try again", retry_after=0.2)

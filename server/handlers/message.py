@@ -1,0 +1,293 @@
+"""message: saying, changing and reading what was said."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from protocol.codec import encode
+from protocol.error import Conflict, Forbidden, Missing
+from protocol.message import (
+    Forwarded,
+    Marks,
+    Message,
+    MessageAround,
+    MessageChanged,
+    MessageDelete,
+    MessageDeleted,
+    MessageDeleteMany,
+    MessageEdit,
+    MessageEdited,
+    MessageForward,
+    MessageGet,
+    MessageHidden,
+    MessageHistory,
+    MessageMarkDelivered,
+    MessageMarkRead,
+    MessagePin,
+    MessagePinned,
+    MessagePins,
+    MessageRead,
+    MessageReaders,
+    MessageReceipt,
+    MessageRevisions,
+    Messages,
+    MessageSend,
+    MessageSent,
+    MessageUnpin,
+    MessageUnpinned,
+    Readers,
+    Revisions,
+)
+from server.access import LOGGED_IN, Undecided, in_channel, message_in, sending
+from server.audience import Stream
+from server.context import Context
+from server.fact import changing
+from server.later import Later
+from server.page import SIZE, Page
+from server.posting import hashtags
+from server.router import op
+from storage import channel as channels
+from storage import message as messages
+from storage.channel import Standing
+from storage.journal import Extra
+
+_SMALL = 50
+
+# Saying
+
+
+@op(access=LOGGED_IN & sending())
+def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
+    """Stored with others in one transaction; answered when that is committed."""
+    tags = hashtags(frame.text)
+    more = None
+    if frame.reply_to or frame.mentions or frame.silent or tags:
+        more = Extra(
+            reply_to=frame.reply_to,
+            mentions=list(dict.fromkeys(frame.mentions)),
+            hashtags=tags,
+            silent=frame.silent,
+        )
+    return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
+
+
+@op(access=LOGGED_IN & sending() & in_channel("source") & message_in("source"), limit="120/m")
+async def forward(
+    ctx: Context, frame: MessageForward, channel: Standing | Undecided, source: Standing, message: Message
+) -> MessageSent:
+    """Its words, and whose they are."""
+    whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
+    more = Extra(hashtags=message.hashtags, forwarded=whose)
+    later: Later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
+    sent: MessageSent = await later.wait()
+    return sent
+
+
+# Changing
+
+
+@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Message) -> MessageChanged:
+    """One's own words only."""
+    async with changing(ctx.app, channel.id) as change:
+        await change.standing(ctx.user, channel.id)
+        before = await _held(change.tx, channel.id, message.seq)
+        if before.author != ctx.user or before.forwarded is not None:
+            raise Forbidden("only what you have written yourself can be edited")
+        mentions = list(dict.fromkeys(frame.mentions))
+        if not await channels.all_in(change.tx, channel.id, mentions):
+            raise Missing(field="mentions")
+        after = msgspec.structs.replace(
+            before, text=frame.text, mentions=mentions, hashtags=hashtags(frame.text), edited_at=datetime.now(UTC)
+        )
+        if (after.text, after.mentions) == (before.text, before.mentions):
+            return MessageChanged(seq=0)
+        await messages.edit(change.tx, channel.id, before, after)
+        seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
+    return MessageChanged(seq=seq)
+
+
+async def _held(tx: Any, channel: UUID, seq: int) -> Message:
+    """A message as it is now that its stream is held."""
+    found = await messages.held(tx, channel, [seq])
+    if not found:
+        raise Missing
+    return found[0]
+
+
+@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+async def delete(ctx: Context, frame: MessageDelete, channel: Standing, message: Message) -> MessageChanged:
+    """For everybody: one's own, and any as the owner of a group."""
+    return await _delete(ctx, channel, [message.seq], frame.for_all)
+
+
+@op(access=LOGGED_IN & in_channel() & message_in(field="seqs", load=messages.visible_all), limit="30/m")
+async def delete_many(
+    ctx: Context, frame: MessageDeleteMany, channel: Standing, message: list[Message]
+) -> MessageChanged:
+    """All or none."""
+    return await _delete(ctx, channel, sorted({one.seq for one in message}), frame.for_all)
+
+
+async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: bool) -> MessageChanged:
+    if not for_all:
+        return await _hide(ctx, channel, seqs)
+    async with changing(ctx.app, channel.id) as change:
+        standing = await change.standing(ctx.user, channel.id)
+        found = await messages.held(change.tx, channel.id, seqs)
+        if len(found) != len(seqs):
+            raise Missing
+        if standing.owner != ctx.user and any(one.author != ctx.user for one in found):
+            raise Forbidden("only its author or the group's owner can take a message back for everybody")
+        await messages.delete(change.tx, channel.id, seqs)
+        seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
+    return MessageChanged(seq=seq)
+
+
+async def _hide(ctx: Context, channel: Standing, seqs: list[int]) -> MessageChanged:
+    async with changing(ctx.app, ctx.user, channel.id) as change:
+        await change.standing(ctx.user, channel.id, writes=False)
+        hidden = await messages.hide(change.tx, ctx.user, channel.id, seqs)
+        if not hidden:
+            return MessageChanged(seq=0)
+        change.withdraw(channel.id)  # what processes have in memory is not for everybody any more
+        fact = MessageHidden(stream=ctx.user, seq=change.next(ctx.user), channel=channel.id, messages=hidden)
+        seq = change.tell(fact)
+    return MessageChanged(seq=seq)
+
+
+@op(access=LOGGED_IN & in_channel() & message_in(), limit="60/m")
+async def pin(ctx: Context, frame: MessagePin, channel: Standing, message: Message) -> MessageChanged:
+    """By whoever may write there."""
+    async with changing(ctx.app, channel.id) as change:
+        await change.standing(ctx.user, channel.id)
+        if (await _held(change.tx, channel.id, message.seq)).pinned_at is not None:
+            return MessageChanged(seq=0)
+        at = datetime.now(UTC)
+        if not await messages.pin(change.tx, channel.id, message.seq, at):
+            raise Conflict("a hundred messages are pinned here: unpin one first")
+        fact = MessagePinned(stream=channel.id, seq=change.next(channel.id), message=message.seq, by=ctx.user, at=at)
+        seq = change.tell(fact)
+    return MessageChanged(seq=seq)
+
+
+@op(access=LOGGED_IN & in_channel() & message_in(), limit="60/m")
+async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: Message) -> MessageChanged:
+    """By whoever may write there."""
+    async with changing(ctx.app, channel.id) as change:
+        await change.standing(ctx.user, channel.id)
+        if (await _held(change.tx, channel.id, message.seq)).pinned_at is None:
+            return MessageChanged(seq=0)
+        await messages.pin(change.tx, channel.id, message.seq, None)
+        fact = MessageUnpinned(stream=channel.id, seq=change.next(channel.id), message=message.seq, by=ctx.user)
+        seq = change.tell(fact)
+    return MessageChanged(seq=seq)
+
+
+# Reading
+
+
+@op(access=LOGGED_IN & in_channel() & message_in())
+async def get(ctx: Context, frame: MessageGet, channel: Standing, message: Message) -> Message:
+    """As the rule found it."""
+    return message
+
+
+@op(access=LOGGED_IN & in_channel())
+def history(ctx: Context, frame: MessageHistory, channel: Standing) -> Messages:
+    """The newest page comes from memory where that is as new as the asker knows."""
+    stream = ctx.app.streams.get(channel.id)
+    if frame.before is None and frame.after is None and frame.limit <= SIZE and stream is not None:
+        if stream.page is None or frame.known > stream.page.head:
+            return _newest(ctx, frame, stream)  # type: ignore[return-value]
+        if ctx.user not in stream.page.hiders:
+            return stream.page.serve(frame.limit)  # type: ignore[return-value]
+    return _page(ctx, frame, channel.id)  # type: ignore[return-value]
+
+
+async def _page(ctx: Context, frame: MessageHistory, channel: UUID) -> Messages:
+    return await messages.page(ctx.db, ctx.user, channel, before=frame.before, after=frame.after, limit=frame.limit)
+
+
+async def _newest(ctx: Context, frame: MessageHistory, stream: Stream) -> Messages:
+    """Read the newest page, and keep it for others if nothing has happened meanwhile."""
+    access = stream.access
+    page, hiders = await messages.newest(ctx.db, stream.id, SIZE)
+    if (stream.head, stream.access) == (page.head, access):
+        stream.page = Page(page, hiders)
+    if ctx.user in hiders:
+        return await _page(ctx, frame, stream.id)
+    cut = page.messages[-frame.limit :]
+    return msgspec.structs.replace(page, messages=cut, earlier=page.earlier or len(cut) < len(page.messages))
+
+
+@op(access=LOGGED_IN & in_channel())
+async def around(ctx: Context, frame: MessageAround, channel: Standing) -> Messages:
+    """Also around a seq that is no message."""
+    return await messages.around(ctx.db, ctx.user, channel.id, frame.seq, frame.limit)
+
+
+@op(access=LOGGED_IN & in_channel())
+async def pins(ctx: Context, frame: MessagePins, channel: Standing) -> Messages:
+    """All of them."""
+    return await messages.pins(ctx.db, ctx.user, channel.id)
+
+
+@op(access=LOGGED_IN & in_channel() & message_in())
+async def revisions(ctx: Context, frame: MessageRevisions, channel: Standing, message: Message) -> Revisions:
+    """For everybody who can read the message."""
+    return Revisions(revisions=await messages.revisions(ctx.db, channel.id, message.seq))
+
+
+# How far
+
+
+@op(access=LOGGED_IN & in_channel())
+async def mark_read(ctx: Context, frame: MessageMarkRead, channel: Standing) -> Marks:
+    """Told to one's other devices, and in small channels to the others."""
+    async with changing(ctx.app, ctx.user) as change:
+        marked = await channels.mark(change.tx, ctx.user, channel.id, frame.seq, frame.seq)
+        if marked is None:
+            raise Missing
+        marks, moved = marked
+        if moved:
+            change.tell(
+                MessageRead(
+                    stream=ctx.user,
+                    seq=change.next(ctx.user),
+                    channel=channel.id,
+                    read=marks.read,
+                    delivered=marks.delivered,
+                    unread=marks.unread,
+                    mentions=marks.mentions,
+                )
+            )
+    if moved:
+        _tell_receipt(ctx, channel, marks)
+    return marks
+
+
+@op(access=LOGGED_IN & in_channel())
+async def mark_delivered(ctx: Context, frame: MessageMarkDelivered, channel: Standing) -> Marks:
+    """Told to the others in small channels."""
+    marked = await channels.mark(ctx.db, ctx.user, channel.id, 0, frame.seq)
+    if marked is None:
+        raise Missing
+    marks, moved = marked
+    if moved:
+        _tell_receipt(ctx, channel, marks)
+    return marks
+
+
+def _tell_receipt(ctx: Context, channel: Standing, marks: Marks) -> None:
+    if channel.members <= _SMALL and channel.writes:
+        event = MessageReceipt(channel=channel.id, user=ctx.user, delivered=marks.delivered, read=marks.read)
+        ctx.app.streams.tell(channel.id, "receipts", ctx.user, encode(event))
+
+
+@op(access=LOGGED_IN & in_channel() & message_in())
+async def readers(ctx: Context, frame: MessageReaders, channel: Standing, message: Message) -> Readers:
+    """For everybody in the channel."""
+    return await messages.readers(ctx.db, channel.id, message)

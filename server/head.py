@@ -1,0 +1,54 @@
+"""Heads: the database is asked how far streams are, so that nothing depends on being told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
+
+from protocol.error import Refusal
+from server.audience import Batch, Stream
+from storage import stream as storage
+from storage.pool import Pool
+from storage.stream import Place
+
+_EVERY, _SOON, _AT_ONCE = 1.0, 0.05, 1000
+
+
+class Heads:
+    """Looks after all followed streams every second, and after new ones soon; what has moved is handed to `take`."""
+
+    def __init__(self, pool: Pool, streams: Mapping[UUID, Stream], take: Callable[[Batch], None]) -> None:
+        self._pool, self._streams, self._take = pool, streams, take
+        self._new: list[Stream] = []
+        self._wake = asyncio.Event()
+
+    def ask_soon(self, stream: Stream) -> None:
+        """Ask about this one before the second is over."""
+        self._new.append(stream)
+        self._wake.set()
+
+    async def run(self, tidy: Callable[[], None]) -> None:
+        """Again and again, after tidying up."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _EVERY
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.01, due - loop.time()))
+                await asyncio.sleep(_SOON)
+            self._wake.clear()
+            new, self._new = self._new, []
+            if loop.time() >= due:
+                due = loop.time() + _EVERY
+                tidy()
+                new = list(self._streams.values())
+            with contextlib.suppress(Refusal):  # who was not asked about now is asked about with all the others
+                await self.poll(new)
+
+    async def poll(self, streams: Sequence[Stream]) -> None:
+        """Look whether these streams are further on than is known here."""
+        for at in range(0, len(streams), _AT_ONCE):
+            known = [Place(one.id, one.head, one.access) for one in streams[at : at + _AT_ONCE]]
+            for place in await storage.moved(self._pool, known):
+                self._take(Batch(place.id, place.access, place.head + 1, ()))

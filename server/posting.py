@@ -1,0 +1,108 @@
+"""Messages on their way: from a handler into the journal, and from there to everybody and back to the sender."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from protocol.codec import encode
+from protocol.error import Refusal
+from protocol.message import Message, MessageSent
+from server.audience import Batch
+from server.core import frame
+from server.later import Later
+from server.stream import Streams
+from storage.journal import Entry, Extra, Journal
+from storage.stream import header
+
+if TYPE_CHECKING:
+    from server.access import Undecided
+    from server.grant import Grants
+    from storage.channel import Standing
+    from storage.pool import Pool
+
+_HASHTAG = re.compile(r"(?<![\w#&])#(\w{1,50})")
+_HASHTAGS = 10
+
+
+class Post(Entry):
+    """A message whose sender waits for a reply."""
+
+    __slots__ = ("later",)
+
+    def __init__(
+        self, channel: UUID, author: UUID, nonce: UUID, text: str, access: int, more: Extra | None = None
+    ) -> None:
+        super().__init__(channel, author, nonce, text, access, more)
+        self.later = Later()
+
+    def stored(self) -> None:
+        """Acknowledge it."""
+        assert self.sent_at is not None
+        self.later.done(MessageSent(seq=self.seq, sent_at=self.sent_at))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Say why not."""
+        self.later.failed(refusal)
+
+
+class Posting:
+    """Takes messages from handlers, and hands what was stored to the streams."""
+
+    def __init__(self, pool: Pool, grants: Grants, streams: Streams) -> None:
+        self._streams = streams
+        self.journal = Journal(pool.lane(), grants.decide, self._committed)
+
+    def send(
+        self, channel: Standing | Undecided, author: UUID, nonce: UUID, text: str, more: Extra | None = None
+    ) -> Later:
+        """Store a message; the reply comes when that is done."""
+        access = channel.access if channel.writes else 0  # who could not write may do so by now: the journal looks
+        post = Post(channel.id, author, nonce, text, access, more)
+        if more is not None:
+            post.extra = encode(more).decode()
+        self.journal.append(post)
+        return post.later
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        batches: dict[UUID, Batch] = {}
+        for entry in entries:
+            batch = batches.get(entry.channel)
+            if batch is None:
+                batch = batches[entry.channel] = Batch(entry.channel, entry.access, entry.seq, [])
+            batch.frames.append(self._frame(entry))  # type: ignore[attr-defined]
+        self._streams.committed(batches.values())
+
+    def _frame(self, entry: Entry) -> bytes:
+        stream = self._streams.get(entry.channel)
+        key = stream.key if stream is not None else str(entry.channel).encode()
+        body = encode(message(entry))
+        return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), body))
+
+
+def message(entry: Entry) -> Message:
+    """An entry as others see it."""
+    assert entry.sent_at is not None
+    more = entry.more
+    if more is None:
+        return Message(seq=entry.seq, author=entry.author, sent_at=entry.sent_at, text=entry.text)
+    return Message(
+        seq=entry.seq,
+        author=entry.author,
+        sent_at=entry.sent_at,
+        text=entry.text,
+        reply_to=more.reply_to,
+        mentions=more.mentions,
+        hashtags=more.hashtags,
+        silent=more.silent,
+        forwarded=more.forwarded,
+    )
+
+
+def hashtags(text: str) -> list[str]:
+    """What a text is tagged with, in lower case, each once."""
+    if "#" not in text:
+        return []
+    return list(dict.fromkeys(found.lower() for found in _HASHTAG.findall(text)))[:_HASHTAGS]

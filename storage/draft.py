@@ -1,0 +1,47 @@
+"""draft: what somebody has begun to write in a channel."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from protocol.draft import Draft, Drafts
+from storage.pool import Database, Transaction
+
+_MOST = 100
+
+
+async def save(tx: Transaction, account: UUID, channel: UUID, text: str, reply_to: int | None) -> datetime | None:
+    """Keep it; when that was, None when there is no room for another."""
+    at: datetime | None = await tx.fetchval(
+        f"""
+        INSERT INTO draft (account, channel, text, reply_to) SELECT $1::uuid, $2::uuid, $3::text, $4::bigint
+         WHERE (SELECT count(*) FROM draft WHERE account = $1 AND channel <> $2) < {_MOST}
+        ON CONFLICT (account, channel) DO UPDATE
+           SET text = excluded.text, reply_to = excluded.reply_to, saved_at = now()
+        RETURNING saved_at
+        """,
+        account,
+        channel,
+        text,
+        reply_to,
+    )
+    return at
+
+
+async def clear(tx: Transaction, account: UUID, channel: UUID) -> bool:
+    """Forget it; whether there was one."""
+    return (await tx.execute("DELETE FROM draft WHERE account = $1 AND channel = $2", account, channel)).endswith("1")
+
+
+async def listing(db: Database, account: UUID) -> Drafts:
+    """The newest first."""
+    rows = await db.fetch(
+        f"SELECT channel, text, reply_to, saved_at FROM draft WHERE account = $1 ORDER BY saved_at DESC LIMIT {_MOST}",
+        account,
+    )
+    found = [
+        Draft(channel=row["channel"], text=row["text"], reply_to=row["reply_to"], saved_at=row["saved_at"])
+        for row in rows
+    ]
+    return Drafts(drafts=found)

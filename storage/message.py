@@ -1,0 +1,272 @@
+"""message: rows become messages; pages are one query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision
+from storage.pool import Database, Row
+
+# Of a table that goes by `m`.
+COLUMNS = """
+    m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
+    m.deleted_at, m.pinned_at, m.reactions
+"""
+_IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
+_PINS = 100
+_reactions = msgspec.json.Decoder(list[ReactionCount]).decode
+_forwarded = msgspec.json.Decoder(Forwarded).decode
+
+
+def message(row: Row) -> Message:
+    """A message from a row with these columns."""
+    return Message(
+        seq=row["seq"],
+        author=row["author"],
+        sent_at=row["sent_at"],
+        text=row["text"],
+        reply_to=row["reply_to"],
+        mentions=row["mentions"] or [],
+        hashtags=row["hashtags"] or [],
+        silent=row["silent"],
+        forwarded=_forwarded(row["forwarded"]) if row["forwarded"] else None,
+        edited_at=row["edited_at"],
+        deleted_at=row["deleted_at"],
+        pinned_at=row["pinned_at"],
+        reactions=_reactions(row["reactions"]) if row["reactions"] else [],
+    )
+
+
+# Looking at one
+
+
+async def visible(db: Database, viewer: UUID, channel: UUID, seq: int) -> Message | None:
+    """A message that was not taken back, nor hidden by the viewer."""
+    found = await visible_all(db, viewer, channel, [seq])
+    return found[0] if found else None
+
+
+async def visible_all(db: Database, viewer: UUID, channel: UUID, seqs: Sequence[int]) -> list[Message] | None:
+    """Messages every one of which the viewer sees."""
+    rows = await db.fetch(
+        f"""
+        SELECT {COLUMNS} FROM message m WHERE m.channel = $2 AND m.seq = ANY ($3::bigint[])
+           AND m.deleted_at IS NULL AND {_IN_VIEW} ORDER BY m.seq
+        """,
+        viewer,
+        channel,
+        list(seqs),
+    )
+    return [message(row) for row in rows] if len(rows) == len(set(seqs)) else None
+
+
+async def held(db: Database, channel: UUID, seqs: Sequence[int]) -> list[Message]:
+    """Those of these messages that were not taken back, as they are while their stream is locked."""
+    rows = await db.fetch(
+        f"SELECT {COLUMNS} FROM message m WHERE m.channel = $1 AND m.seq = ANY ($2::bigint[]) AND m.deleted_at IS NULL",
+        channel,
+        list(seqs),
+    )
+    return [message(row) for row in rows]
+
+
+# Pages
+
+
+async def page(
+    db: Database, viewer: UUID, channel: UUID, *, before: int | None, after: int | None, limit: int
+) -> Messages:
+    """The newest messages, those strictly before one seq, or those strictly after another."""
+    forward = after is not None and before is None
+    rows = await db.fetch(
+        f"""
+        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq > $3 AND m.seq < $4
+               AND {_IN_VIEW} ORDER BY m.seq {"ASC" if forward else "DESC"} LIMIT $5) p ON true
+         WHERE s.id = $2
+        """,
+        viewer,
+        channel,
+        after or 0,
+        before if before is not None else 2**62,
+        limit + 1,
+    )
+    found = [message(row) for row in rows if row["seq"] is not None]
+    more, found = len(found) > limit, sorted(found[:limit], key=lambda one: one.seq)
+    head = rows[0]["head"] if rows else 0
+    if forward:
+        return Messages(messages=found, head=head, earlier=bool(after), later=more)
+    return Messages(messages=found, head=head, earlier=more or bool(after), later=before is not None and before <= head)
+
+
+async def around(db: Database, viewer: UUID, channel: UUID, seq: int, limit: int) -> Messages:
+    """Half before a seq, half from there on."""
+    half = max(1, limit // 2)
+    rows = await db.fetch(
+        f"""
+        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq < $3 AND {_IN_VIEW}
+              ORDER BY m.seq DESC LIMIT $4 + 1)
+            UNION ALL
+            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq >= $3 AND {_IN_VIEW}
+              ORDER BY m.seq LIMIT $5 + 1)) p ON true
+         WHERE s.id = $2
+        """,
+        viewer,
+        channel,
+        seq,
+        half,
+        limit - half,
+    )
+    found = sorted((message(row) for row in rows if row["seq"] is not None), key=lambda one: one.seq)
+    before, behind = [m for m in found if m.seq < seq], [m for m in found if m.seq >= seq]
+    return Messages(
+        messages=[*before[-half:], *behind[: limit - half]],
+        head=rows[0]["head"] if rows else 0,
+        earlier=len(before) > half,
+        later=len(behind) > limit - half,
+    )
+
+
+async def pins(db: Database, viewer: UUID, channel: UUID) -> Messages:
+    """What is pinned."""
+    rows = await db.fetch(
+        f"""
+        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.pinned_at IS NOT NULL AND {_IN_VIEW}
+             ORDER BY m.seq LIMIT {_PINS}) p ON true
+         WHERE s.id = $2
+        """,
+        viewer,
+        channel,
+    )
+    found = [message(row) for row in rows if row["seq"] is not None]
+    return Messages(messages=found, head=rows[0]["head"] if rows else 0, earlier=False, later=False)
+
+
+async def newest(db: Database, channel: UUID, limit: int) -> tuple[Messages, frozenset[UUID]]:
+    """The newest messages as everybody sees them but those who have taken one of them out of their view."""
+    rows = await db.fetch(
+        f"""
+        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {COLUMNS},
+                   ARRAY(SELECT h.account FROM hidden h WHERE h.channel = m.channel AND h.seq = m.seq) AS hiders
+              FROM message m WHERE m.channel = s.id ORDER BY m.seq DESC LIMIT $2) p ON true
+         WHERE s.id = $1
+        """,
+        channel,
+        limit + 1,
+    )
+    rows = [row for row in rows if row["seq"] is not None] or rows
+    found = [message(row) for row in reversed(rows[:limit]) if row["seq"] is not None]
+    hiders = frozenset(account for row in rows[:limit] for account in row["hiders"] or ())
+    head = rows[0]["head"] if rows else 0
+    return Messages(messages=found, head=head, earlier=len(rows) > limit, later=False), hiders
+
+
+# Changing; the stream is locked
+
+
+async def edit(db: Database, channel: UUID, before: Message, after: Message) -> None:
+    """Other words; those before become a revision."""
+    assert after.edited_at is not None
+    await db.execute(
+        """
+        INSERT INTO revision (channel, seq, number, text, until)
+        SELECT $1, $2, 1 + count(*), $3::text, $4::timestamptz FROM revision WHERE channel = $1 AND seq = $2
+        """,
+        channel,
+        before.seq,
+        before.text,
+        after.edited_at,
+    )
+    await db.execute(
+        "UPDATE message SET text = $3, mentions = $4, hashtags = $5, edited_at = $6 WHERE channel = $1 AND seq = $2",
+        channel,
+        after.seq,
+        after.text,
+        after.mentions or None,
+        after.hashtags or None,
+        after.edited_at,
+    )
+    if before.mentions != after.mentions:
+        await _mention(db, channel, after)
+
+
+async def _mention(db: Database, channel: UUID, one: Message) -> None:
+    await db.execute("DELETE FROM mention WHERE channel = $1 AND seq = $2", channel, one.seq)
+    await db.execute(
+        "INSERT INTO mention (account, channel, seq) SELECT DISTINCT unnest($1::uuid[]), $2::uuid, $3::bigint",
+        [account for account in one.mentions if account != one.author],
+        channel,
+        one.seq,
+    )
+
+
+async def revisions(db: Database, channel: UUID, seq: int) -> list[Revision]:
+    """Former words, oldest first."""
+    rows = await db.fetch(
+        "SELECT text, until FROM revision WHERE channel = $1 AND seq = $2 ORDER BY number LIMIT 100", channel, seq
+    )
+    return [Revision(text=row["text"], until=row["until"]) for row in rows]
+
+
+async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
+    """Empty messages: nothing but their place is left."""
+    await db.execute(
+        """
+        UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
+               forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, deleted_at = now()
+         WHERE channel = $1 AND seq = ANY ($2::bigint[])
+        """,
+        channel,
+        list(seqs),
+    )
+    for table in ("revision", "mention", "hidden", "reaction"):
+        await db.execute(f"DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[])", channel, list(seqs))
+
+
+async def hide(db: Database, account: UUID, channel: UUID, seqs: Sequence[int]) -> list[int]:
+    """Take messages out of somebody's view; those that were in it."""
+    rows = await db.fetch(
+        """
+        INSERT INTO hidden (channel, account, seq) SELECT $1::uuid, $2::uuid, unnest($3::bigint[])
+        ON CONFLICT DO NOTHING RETURNING seq
+        """,
+        channel,
+        account,
+        sorted(set(seqs)),
+    )
+    return sorted(row["seq"] for row in rows)
+
+
+async def pin(db: Database, channel: UUID, seq: int, at: datetime | None) -> bool:
+    """Pin or unpin; False when there is no room for another pin."""
+    if at is not None:
+        count = await db.fetchval("SELECT count(*) FROM message WHERE channel = $1 AND pinned_at IS NOT NULL", channel)
+        if count >= _PINS:
+            return False
+    await db.execute("UPDATE message SET pinned_at = $3 WHERE channel = $1 AND seq = $2", channel, seq, at)
+    return True
+
+
+async def readers(db: Database, channel: UUID, one: Message) -> Readers:
+    """Who has got a message, furthest first."""
+    rows = await db.fetch(
+        """
+        SELECT account, delivered, read, count(*) OVER () AS all_delivered,
+               count(*) FILTER (WHERE read >= $2) OVER () AS all_read
+          FROM member m WHERE channel = $1 AND delivered >= $2 AND account <> $3
+         ORDER BY read DESC, delivered DESC, account LIMIT 100
+        """,
+        channel,
+        one.seq,
+        one.author,
+    )
+    found = [Reader(user=row["account"], delivered=row["delivered"], read=row["read"]) for row in rows]
+    counts = (rows[0]["all_delivered"], rows[0]["all_read"]) if rows else (0, 0)
+    return Readers(readers=found, delivered=counts[0], read=counts[1])

@@ -1,0 +1,206 @@
+"""stream: heads, facts, and reading what was missed.
+
+Rule 1: whoever writes facts has locked their streams first, in the order of their ids.
+Rule 2: a fact takes the next seq in the transaction that stores it: no gap, no two with one number.
+Rule 3: words of messages are not kept in facts: what tells of a message tells of its present state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from msgspec import Struct
+
+from protocol.codec import encode
+from protocol.frame import Fact
+from protocol.message import Message
+from storage import message
+from storage.pool import Database, Row, Transaction
+
+
+class Place(Struct, frozen=True):
+    """How far a stream is."""
+
+    id: UUID
+    head: int
+    access: int
+
+
+class Missed(Struct, frozen=True):
+    """Facts behind a cursor, in order: seqs and frames; `kept`: cursors before it can't be served."""
+
+    head: int
+    access: int
+    kept: int
+    facts: list[tuple[int, bytes]]
+
+    def follows(self, cursor: int) -> bool:
+        """Whether these are what comes next behind a cursor, with nothing left out."""
+        return bool(self.facts) and self.kept <= cursor and self.facts[-1][0] == cursor + len(self.facts)
+
+
+def _place(row: Row) -> Place:
+    return Place(row["id"], row["head"], row["access"])
+
+
+async def places(db: Database, account: UUID) -> list[Place]:
+    """Every stream that an account hears: its own first, then its channels."""
+    rows = await db.fetch(
+        """
+        SELECT id, head, access, 0 AS place FROM stream WHERE id = $1
+        UNION ALL
+        SELECT s.id, s.head, s.access, 1 FROM member m JOIN stream s ON s.id = m.channel WHERE m.account = $1
+        ORDER BY place
+        """,
+        account,
+    )
+    return [_place(row) for row in rows]
+
+
+async def place(db: Database, account: UUID, stream: UUID) -> Place | None:
+    """A channel's stream, if the account is a member."""
+    row = await db.fetchrow(
+        """
+        SELECT s.id, s.head, s.access FROM member m JOIN stream s ON s.id = m.channel
+         WHERE m.account = $1 AND m.channel = $2
+        """,
+        account,
+        stream,
+    )
+    return _place(row) if row else None
+
+
+async def moved(db: Database, known: Sequence[Place]) -> list[Place]:
+    """Which of these streams are not as they are known."""
+    rows = await db.fetch(
+        """
+        SELECT s.id, s.head, s.access FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS k(id, head, access)
+          JOIN stream s USING (id) WHERE s.head > k.head OR s.access > k.access
+        """,
+        [one.id for one in known],
+        [one.head for one in known],
+        [one.access for one in known],
+    )
+    return [_place(row) for row in rows]
+
+
+async def members_among(db: Database, channel: UUID, accounts: Iterable[UUID]) -> tuple[int, set[UUID]]:
+    """The channel's access version, and who of these accounts is in it."""
+    row = await db.fetchrow(
+        """
+        SELECT coalesce((SELECT access FROM stream WHERE id = $1), 9223372036854775807) AS access,
+               ARRAY(SELECT account FROM member WHERE channel = $1 AND account = ANY ($2::uuid[])) AS accounts
+        """,
+        channel,
+        list(accounts),
+    )
+    assert row is not None
+    return row["access"], set(row["accounts"])
+
+
+# Reading
+
+
+async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed | None:
+    """The first facts behind `after`, messages among them; None when the stream is no more."""
+    rows = await db.fetch(
+        f"""
+        WITH facts AS (
+            (SELECT seq, kind, data, told FROM fact WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3)
+            UNION ALL
+            (SELECT seq, 'message.created', NULL, seq FROM message
+              WHERE channel = $1 AND seq > $2 ORDER BY seq LIMIT $3)
+            ORDER BY 1 LIMIT $3)
+        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told, {message.COLUMNS}
+          FROM stream s LEFT JOIN facts f ON true LEFT JOIN message m ON m.channel = s.id AND m.seq = f.told
+         WHERE s.id = $1 ORDER BY f.seq
+        """,
+        stream,
+        after,
+        limit,
+    )
+    if not rows:
+        return None
+    key = str(stream).encode()
+    facts = [(row["fact"], _frame(row, key)) for row in rows if row["fact"] is not None]
+    return Missed(rows[0]["head"], rows[0]["access"], rows[0]["kept"], facts)
+
+
+def _frame(row: Row, key: bytes) -> bytes:
+    head = header(row["kind"].encode(), key, row["fact"])
+    if row["told"] is not None:
+        return b'%b,"message":%b}' % (head, encode(message.message(row)))
+    data = row["data"].encode()
+    return b"%b,%b" % (head, data[1:]) if data != b"{}" else head + b"}"
+
+
+def header(kind: bytes, key: bytes, seq: int) -> bytes:
+    """What every fact's frame begins with."""
+    return b'{"ev":"%b","stream":"%b","seq":%d' % (kind, key, seq)
+
+
+# Writing
+
+
+async def lock(tx: Transaction, streams: Iterable[UUID]) -> dict[UUID, Place]:
+    """Hold streams until the transaction ends; those that exist."""
+    rows = await tx.fetch(
+        "SELECT id, head, access FROM stream WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        sorted(streams),
+    )
+    return {row["id"]: _place(row) for row in rows}
+
+
+async def create(tx: Transaction, stream: UUID) -> Place:
+    """A stream without facts."""
+    await tx.execute("INSERT INTO stream (id) VALUES ($1)", stream)
+    return Place(stream, 0, 1)
+
+
+async def record(tx: Transaction, places: Sequence[Place], facts: Sequence[tuple[Fact, bytes]]) -> None:
+    """Move locked streams to where they are now, and keep the facts that moved them there."""
+    await tx.execute(
+        """
+        UPDATE stream s SET head = n.head, access = n.access
+          FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS n(id, head, access) WHERE s.id = n.id
+        """,
+        [one.id for one in places],
+        [one.head for one in places],
+        [one.access for one in places],
+    )
+    if not facts:
+        return
+    if not facts:
+        return
+    rows = [_row(fact, frame) for fact, frame in facts]
+    await tx.execute(
+        """
+        INSERT INTO fact (stream, seq, kind, data, told)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::bigint[])
+        """,
+        *(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+def _row(fact: Fact, frame: bytes) -> tuple[UUID, int, str, str, int | None]:
+    kind = str(fact.__struct_config__.tag)
+    told = getattr(fact, "message", None)
+    if isinstance(told, Message):
+        return fact.stream, fact.seq, kind, "{}", told.seq
+    head = header(kind.encode(), str(fact.stream).encode(), fact.seq)
+    assert frame.startswith(head)
+    rest = frame[len(head) + 1 :].decode() or "}"
+    return fact.stream, fact.seq, kind, "{" + rest, None
+
+
+async def prune(db: Database, days: int) -> None:
+    """Forget facts that are older; messages stay. Who was away for longer reads anew."""
+    await db.execute(
+        """
+        WITH old AS (DELETE FROM fact WHERE at < now() - make_interval(days => $1) RETURNING stream, seq),
+             top AS (SELECT stream, max(seq) AS seq FROM old GROUP BY stream)
+        UPDATE stream s SET kept = greatest(s.kept, top.seq) FROM top WHERE s.id = top.stream
+        """,
+        days,
+    )

@@ -1,0 +1,260 @@
+"""The channels of the world, each with a canary in everything that is said there.
+
+group    ann's; tom, kim, bea and gone are in it, eve was until a moment ago: this process has not forgotten her yet
+foreign  fay's; own is in it
+open     fay's, too; kim is in it, and everybody may look at its door
+left     tom's; ann was in it until a moment ago
+ann+tom, sid+own  direct channels
+ann+cal  a direct channel from before ann blocked him
+ann's saved, sid's saved  what each keeps for themselves
+
+What stands in the group: 1 and 8 are ann's, 2 and 6 are tom's and eve's, 3 is tom's and ann does not want to see it,
+5 was taken back, 9 is somebody else's words that ann forwarded; 4 and 7 are facts but no messages. Seq 11 exists in
+the foreign group only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from protocol import channel as protocol
+from server import group
+from storage.channel import Standing
+from storage.ids import new_id
+from tests.authorization.marks import Marks
+from tests.authorization.people import Person, Values
+
+GROUP = frozenset({"ann", "tom", "kim", "bea"})
+NOBODYS = "nobody at all"
+_TABLES = (
+    "stream",
+    "channel",
+    "member",
+    "direct",
+    "fact",
+    "message",
+    "revision",
+    "mention",
+    "hidden",
+    "reaction",
+    "draft",
+)
+
+
+class Channel(Struct):
+    """A channel; `before`: how those stood there who have lost a right since."""
+
+    name: str
+    id: UUID
+    kind: str
+    owner: str
+    members: tuple[str, ...]
+    nonce: UUID
+    head: int = 0
+    access: int = 1
+    before: dict[str, Standing] = {}
+    nonces: dict[int, UUID] = {}
+    emojis: dict[tuple[int, str], str] = {}
+
+    def sees(self, person: str) -> Iterable[str]:
+        """Whose canaries somebody may see here."""
+        if person in self.members:
+            yield self.name
+            yield from (f"{self.name} but for {one}" for one in self.members if one != person)
+
+
+class Builder:
+    """Makes channels, and everything in them and in the streams of people."""
+
+    def __init__(self, people: dict[str, Person], marks: Marks) -> None:
+        self._people, self._marks = people, marks
+        self._rows: dict[str, list[Values]] = {table: [] for table in _TABLES}
+        self._heads: dict[UUID, int] = {}
+        self._at = datetime.now(UTC) - timedelta(hours=1)
+        self.channels: dict[str, Channel] = {}
+
+    @property
+    def rows(self) -> Iterable[tuple[str, Values]]:
+        """All of it, in an order that the database takes."""
+        for row in self._rows["stream"]:
+            row["head"] = self._heads[row["id"]]
+        for channel in self.channels.values():
+            channel.head = self._heads[channel.id]
+        return ((table, row) for table in _TABLES for row in self._rows[table])
+
+    def build(self) -> None:
+        """Everything that the docstring tells of."""
+        for person in self._people.values():
+            self._stream(person.id)
+        self._group()
+        self._foreign()
+        self._others()
+        for name in ("ann", "tom", "sid"):
+            self._account(name)
+        self._came_and_went("eve", self.channels["group"])
+
+    def _group(self) -> None:
+        channel = self._channel("group", "group", "ann", "tom", "kim", "bea", "gone", was=("eve",))
+        self._say(channel, "ann", pinned_at=self._at, reactions=("tom", "ann"))
+        self._say(channel, "tom", mentions=("ann",), edited_at=self._at, reactions=("kim",))
+        self._say(channel, "tom", hidden_by="ann", pinned_at=self._at)
+        eve, ann = self._people["eve"].id, self._people["ann"].id
+        self._tell(channel.id, "channel.member_left", user=eve, by=ann, members=5, owner=ann)
+        self._say(channel, "tom", text="", deleted_at=self._at)
+        self._say(channel, "eve")
+        self._tell(channel.id, "message.pinned", message=1, by=ann, at=self._at)
+        self._say(channel, "ann", mentions=("tom",), reply_to=2)
+        forwarded = {"author": str(self._people["sid"].id), "sent_at": self._at.isoformat()}
+        self._say(channel, "ann", forwarded=json.dumps(forwarded))
+        for name in ("ann", "tom", "eve"):
+            self._draft(channel, name)
+        self._rows["member"][0] |= {"read": 1, "delivered": 1}
+        self._rows["member"][1] |= {"read": 6, "delivered": 8}
+        # What is left behind by who has gone.
+        self._rows["mention"].append({"account": eve, "channel": channel.id, "seq": 8})
+        self._rows["hidden"].append({"account": eve, "channel": channel.id, "seq": 2})
+
+    def _foreign(self) -> None:
+        foreign = self._channel("foreign", "group", "fay", "own")
+        self._say(foreign, "fay", pinned_at=self._at, edited_at=self._at, reactions=("fay", "own"))
+        for number in range(10):
+            self._say(foreign, "own" if number % 2 else "fay", mentions=("own",))
+        self._draft(foreign, "fay")
+
+    def _others(self) -> None:
+        door = self._channel("open", "group", "fay", "kim", open=True)
+        for name in ("kim", "fay"):
+            self._say(door, name)
+        left = self._channel("left", "group", "tom", "kim", was=("ann",))
+        for name in ("tom", "ann", "tom"):
+            self._say(left, name)
+        for one, other, blocked in (("ann", "tom", False), ("sid", "own", False), ("ann", "cal", True)):
+            direct = self._channel(f"{one}+{other}", "direct", one, other, blocked=blocked)
+            self._say(direct, other, mentions=(one,), pinned_at=self._at)
+            self._say(direct, one)
+            self._say(direct, other)
+        for name in ("ann", "sid"):
+            saved = self._channel(f"{name}'s saved", "saved", name)
+            self._say(saved, name)
+        self._draft(self.channels["ann+tom"], "ann")
+
+    def _account(self, name: str) -> None:
+        """Facts that concern one person alone."""
+        account = self._people[name].id
+        draft = {"channel": str(account), "text": self._marks.private(name, "draft of long ago"), "reply_to": None}
+        self._tell(account, "draft.saved", draft={**draft, "saved_at": self._at.isoformat()})
+        self._tell(account, "draft.cleared", channel=account)
+
+    def _came_and_went(self, name: str, channel: Channel) -> None:
+        """What somebody was told who is no longer in a channel."""
+        account, by = self._people[name].id, self._people[channel.owner].id
+        outside = protocol.Channel(
+            id=channel.id,
+            kind="group",
+            name="as it was called then",
+            topic="",
+            description="",
+            avatar="",
+            open=False,
+            owner=by,
+            members=5,
+            created_at=self._at,
+        )
+        membership = msgspec.to_builtins(msgspec.structs.replace(group.from_outside(outside), joined=True))
+        self._tell(account, "channel.joined", membership=membership, by=by)
+        self._tell(account, "channel.left", channel=channel.id, reason="removed", by=by)
+
+    # Rows
+
+    def _stream(self, id: UUID, access: int = 1) -> None:
+        self._heads[id] = 0
+        self._rows["stream"].append({"id": id, "access": access, "moved_at": self._at})
+
+    def _channel(
+        self,
+        name: str,
+        kind: str,
+        *members: str,
+        was: Collection[str] = (),
+        blocked: bool = False,
+        open: bool = False,
+    ) -> Channel:
+        marks, door = self._marks, f"the door of {name}" if open else name
+        owner = members[0]
+        channel = Channel(name, new_id(), kind, owner, members, marks.keep_id(NOBODYS, "nonce", new_id()))
+        self.channels[name] = channel
+        channel.access = 2 if was or blocked else 1
+        self._stream(channel.id, channel.access)
+        owned = self._people[owner].id if kind != "direct" else None
+        row: Values = {"id": channel.id, "kind": kind, "owner": owned, "creator": self._people[owner].id}
+        row |= {"nonce": channel.nonce, "open": open, "members": len(members)}
+        if kind == "group":
+            row |= {column: marks.private(door, column) for column in ("name", "topic", "description")}
+        self._rows["channel"].append(row)
+        for member in members:
+            self._rows["member"].append({"channel": channel.id, "account": self._people[member].id})
+        if kind != "group":
+            low, high = sorted((self._people[members[0]].id, self._people[members[-1]].id))
+            self._rows["direct"].append({"low": low, "high": high, "channel": channel.id})
+        stale = Standing(channel.id, kind, owned, channel.access - 1, True, len(members) + len(was))
+        channel.before = dict.fromkeys([*was, *(members if blocked else ())], stale)
+        return channel
+
+    def _say(
+        self,
+        channel: Channel,
+        who: str,
+        *,
+        hidden_by: str = "",
+        mentions: Collection[str] = (),
+        reactions: Collection[str] = (),
+        **values: Any,
+    ) -> None:
+        """One message."""
+        whose = f"{channel.name} but for {hidden_by}" if hidden_by else channel.name
+        seq = self._next(channel.id)
+        place: Values = {"channel": channel.id, "seq": seq}
+        channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())
+        row = {"author": self._people[who].id, "nonce": channel.nonces[seq], "sent_at": self._at}
+        row |= {"text": self._marks.private(whose, "message"), "hashtags": [self._marks.private(whose, "hashtag")]}
+        row |= {"mentions": [self._people[one].id for one in mentions] or None}
+        if values.get("deleted_at"):
+            row["hashtags"] = None
+        if reactions:
+            row["reactions"] = json.dumps([self._react(channel, place, whose, name) for name in reactions])
+        self._rows["message"].append(place | row | values)
+        for name in mentions:
+            self._rows["mention"].append(place | {"account": self._people[name].id})
+        if values.get("edited_at"):
+            text = self._marks.private(whose, "former words")
+            self._rows["revision"].append(place | {"number": 1, "text": text, "until": self._at})
+        if hidden_by:
+            self._rows["hidden"].append(place | {"account": self._people[hidden_by].id})
+
+    def _react(self, channel: Channel, place: Values, whose: str, name: str) -> dict[str, Any]:
+        """One emoji under it, as the message tells of it."""
+        emoji, account = self._marks.private(whose, "emoji"), self._people[name].id
+        channel.emojis[place["seq"], name] = emoji
+        self._rows["reaction"].append(place | {"account": account, "emoji": emoji})
+        return {"emoji": emoji, "count": 1, "users": [str(account)]}
+
+    def _draft(self, channel: Channel, name: str) -> None:
+        text = self._marks.private(name, "draft")
+        self._rows["draft"].append({"account": self._people[name].id, "channel": channel.id, "text": text})
+
+    def _tell(self, stream: UUID, kind: str, **data: Any) -> None:
+        """One fact that is no message."""
+        text = json.dumps(data, default=lambda one: one.isoformat() if isinstance(one, datetime) else str(one))
+        self._rows["fact"].append({"stream": stream, "seq": self._next(stream), "kind": kind, "data": text})
+
+    def _next(self, stream: UUID) -> int:
+        self._heads[stream] += 1
+        self._at += timedelta(seconds=1)
+        return self._heads[stream]

@@ -1,0 +1,85 @@
+"""What the server's process remembers of streams and standings, and its way back to where it was.
+
+It is right at any moment but for one thing: how those stood who have just lost a right. A process that has not heard
+of that yet is what they would use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from server.app import Server
+from server.context import Context
+from storage.stream import Place
+from tests.authorization.channels import Channel
+from tests.authorization.people import Person
+
+
+class Memory:
+    """Sets the parts of a server that follow streams back, when the database was."""
+
+    def __init__(self, server: Server, db: asyncpg.Connection[Any]) -> None:
+        self._server, self._db = server, db
+        self._places: dict[UUID, Place] = {}
+        self._heard: dict[UUID, set[UUID]] = {}
+        self._channels: list[Channel] = []
+        self._people: dict[str, Person] = {}
+
+    async def learn(self, channels: Iterable[Channel], people: dict[str, Person]) -> None:
+        """Find out which streams there are, and who hears them."""
+        self._channels, self._people = list(channels), people
+        for row in await self._db.fetch("SELECT id, head, access FROM stream"):
+            self._places[row["id"]] = Place(**row)
+            self._heard[row["id"]] = {row["id"]}
+        for row in await self._db.fetch("SELECT account, channel FROM member"):
+            self._heard[row["account"]].add(row["channel"])
+
+    async def settle(self) -> None:
+        """Wait until everything that was told has been delivered."""
+        streams, journal = self._server.streams, self._server.posting.journal
+        while streams._tasks or journal._task is not None:
+            if streams._tasks:
+                await asyncio.wait(set(streams._tasks))
+            if journal._task is not None:
+                await asyncio.wait([journal._task])
+
+    def restore(self) -> None:
+        """Heads, access versions, standings and audiences as they were learnt."""
+        grants = self._server.grants
+        grants._standings.clear()
+        grants._count = 0
+        for channel in self._channels:
+            for name, standing in channel.before.items():
+                grants.keep(self._people[name].id, standing)
+        self._put_back()
+        for socket in self._server.gateway.sockets:
+            if socket.conversation is not None:
+                self._listen(socket.conversation)
+
+    def _put_back(self) -> None:
+        """Streams without anybody who hears them."""
+        streams = self._server.streams
+        streams._recent_bytes = 0
+        streams._heads._new.clear()
+        for id, stream in list(streams._streams.items()):
+            for ctx in stream.audience:
+                stream.let_go(ctx)
+            if id not in self._places:
+                streams._streams.pop(id)
+                continue
+            stream.head, stream.access = self._places[id].head, self._places[id].access
+            stream.page = None
+            stream.forget()
+
+    def _listen(self, ctx: Context) -> None:
+        if ctx.session is None or "messages" not in ctx.wants or not ctx.session.allows("message.history"):
+            return
+        for id in self._heard.get(ctx.session.account, ()):
+            stream = self._server.streams.follow(self._places[id], id == ctx.session.account)
+            ctx.streams.add(stream)
+            stream.sockets.add(ctx.socket)

@@ -1,0 +1,191 @@
+"""channel: mostly ann's group, in which tom, kim and bea are."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from protocol import channel as frames
+from tests.authorization.channels import GROUP
+from tests.authorization.kinds import OUTSIDERS
+from tests.authorization.sample import Sample, Wrong
+from tests.authorization.samples.proofs import changed, into
+from tests.authorization.world import World
+
+ANN = frozenset({"ann"})
+# Members who are not the owner.
+NOT_THEIRS = {"member": "forbidden", "blocker": "forbidden"}
+_NEW = "a new name"
+_NO_PICTURE = "nothing"
+
+
+def _create(world: World) -> frames.ChannelCreate:
+    return frames.ChannelCreate(name=_NEW, nonce=uuid4(), members=[world.tom.id])
+
+
+def _create_again(world: World) -> frames.ChannelCreate:
+    return frames.ChannelCreate(name=_NEW, nonce=world.channels["group"].nonce)
+
+
+def _create_with_another_nonce(world: World) -> frames.ChannelCreate:
+    return frames.ChannelCreate(name=_NEW, nonce=world.channels["foreign"].nonce)
+
+
+def _add(world: World) -> frames.ChannelAddMember:
+    return frames.ChannelAddMember(channel=world.channels["group"].id, user=world.adm.id)
+
+
+def _remove(world: World) -> frames.ChannelRemoveMember:
+    return frames.ChannelRemoveMember(channel=world.channels["group"].id, user=world.tom.id)
+
+
+def _update(world: World) -> frames.ChannelUpdate:
+    return frames.ChannelUpdate(channel=world.channels["group"].id, name=_NEW)
+
+
+def _delete(world: World) -> frames.ChannelDelete:
+    return frames.ChannelDelete(channel=world.channels["group"].id)
+
+
+def _leave(world: World) -> frames.ChannelLeave:
+    return frames.ChannelLeave(channel=world.channels["group"].id)
+
+
+def _get(world: World) -> frames.ChannelGet:
+    return frames.ChannelGet(channel=world.channels["group"].id)
+
+
+def _stands(reply: Any) -> bool:
+    """How ann stands in her group: eve and tom have said one thing each that she has neither read nor hidden."""
+    return (reply["unread"], reply["mentions"], reply["last"]["seq"], reply["head"]) == (2, 1, 9, 9)
+
+
+def _four(reply: Any) -> bool:
+    """Ann's channels, the last first; the group is somewhere among them."""
+    return len(reply["channels"]) == 4 and any(map(_stands, reply["channels"])) and reply["next"] is None
+
+
+_MAKING = {
+    "create": Sample(
+        _create,
+        touches=frozenset({"tom"}),
+        told={"channel.joined": frozenset({"ann", "tom"})},
+        wrong={"a picture that there is not": Wrong("invalid", changed(_create, avatar=_NO_PICTURE))},
+    ),
+    "create: again": Sample(_create_again, outsiders=frozenset(), proves=_stands),
+    "create: with a nonce of somebody else's": Sample(
+        _create_with_another_nonce,
+        outsiders=frozenset(),
+        proves=lambda reply: reply["channel"]["name"] == _NEW,
+        told={"channel.joined": ANN},
+    ),
+    "open_direct": Sample(
+        lambda world: frames.ChannelOpenDirect(user=world.tom.id),
+        touches=frozenset({"tom"}),
+        proves=lambda reply: reply["unread"] == 2,
+    ),
+    "open_direct: a new one": Sample(
+        lambda world: frames.ChannelOpenDirect(user=world.adm.id),
+        outsiders=frozenset(),
+        touches=frozenset({"adm"}),
+        told={"channel.joined": frozenset({"ann", "adm"})},
+        proves=lambda reply: reply["last"] is None,
+    ),
+    "open_direct: with oneself": Sample(
+        lambda world: frames.ChannelOpenDirect(user=world.ann.id),
+        touches=frozenset({"ann"}),
+        outsiders=frozenset(),
+        proves=lambda reply: reply["channel"]["kind"] == "saved" and reply["last"]["seq"] == 1,
+    ),
+}
+
+_LOOKING = {
+    "get": Sample(_get, proves=_stands),
+    "get: a group that everybody may enter": Sample(
+        into(_get, "open"),
+        outsiders=frozenset(),
+        proves=lambda reply: reply["last"] is None and not reply["joined"] and reply["channel"]["name"],
+    ),
+    "list": Sample(lambda world: frames.ChannelList(), proves=_four),
+    "members": Sample(
+        lambda world: frames.ChannelMembers(channel=world.channels["group"].id),
+        shows=GROUP,
+        proves=lambda reply: len(reply["users"]) == 4,
+    ),
+}
+
+_CHANGING = {
+    "update": Sample(
+        _update,
+        touches=frozenset({"group"}),
+        told={"channel.updated": GROUP},
+        refused=NOT_THEIRS,
+        wrong={
+            "a picture that there is not": Wrong("invalid", changed(_update, avatar=_NO_PICTURE)),
+            "a direct channel": Wrong("forbidden", into(_update, "ann+tom")),
+            "my saved messages": Wrong("forbidden", into(_update, "ann's saved")),
+        },
+    ),
+    "delete": Sample(
+        _delete,
+        touches=GROUP | {"gone", "eve", "group", "group *"},
+        told={"channel.left": GROUP},
+        refused=NOT_THEIRS,
+        wrong={
+            "a direct channel": Wrong("forbidden", into(_delete, "ann+tom")),
+            "my saved messages": Wrong("forbidden", into(_delete, "ann's saved")),
+        },
+    ),
+    "mute": Sample(
+        lambda world: frames.ChannelMute(channel=world.channels["group"].id, until=datetime(2099, 1, 1, tzinfo=UTC)),
+        touches=frozenset({"group"}),
+        told={"channel.muted": ANN},
+    ),
+}
+
+_COMING_AND_GOING = {
+    "join": Sample(
+        lambda world: frames.ChannelJoin(channel=world.channels["open"].id),
+        touches=frozenset({"open"}),
+        enters={"": "open"},
+        outsiders=frozenset(),
+        told={"channel.member_joined": frozenset({"fay", "kim"}), "channel.joined": ANN},
+    ),
+    "leave": Sample(
+        _leave,
+        touches=frozenset({"group", "group 2", "group 8"}),
+        told={"channel.member_left": GROUP - ANN, "channel.left": ANN},
+        wrong={
+            "a direct channel": Wrong("forbidden", into(_leave, "ann+tom")),
+            "my saved messages": Wrong("forbidden", into(_leave, "ann's saved")),
+        },
+    ),
+    "leave: a group of somebody else's": Sample(
+        _leave,
+        by="tom",
+        touches=frozenset({"group", "group 8"}),
+        told={"channel.member_left": GROUP - {"tom"}, "channel.left": frozenset({"tom"})},
+    ),
+    "add_member": Sample(
+        _add,
+        outsiders=OUTSIDERS,
+        touches=frozenset({"group", "adm"}),
+        enters={"adm": "group"},
+        told={"channel.member_joined": GROUP, "channel.joined": frozenset({"adm"})},
+        wrong={
+            "to a direct channel": Wrong("forbidden", into(_add, "ann+tom")),
+            "to my saved messages": Wrong("forbidden", into(_add, "ann's saved")),
+        },
+    ),
+    "remove_member": Sample(
+        _remove,
+        touches=frozenset({"group", "tom", "group 8"}),
+        told={"channel.member_left": GROUP - {"tom"}, "channel.left": frozenset({"tom"})},
+        refused=NOT_THEIRS,
+        wrong={
+            "myself": Wrong("invalid", changed(_remove, user=lambda world: world.ann.id)),
+            "from a direct channel": Wrong("forbidden", into(_remove, "ann+tom")),
+        },
+    ),
+}
+
+SAMPLES = _MAKING | _LOOKING | _CHANGING | _COMING_AND_GOING

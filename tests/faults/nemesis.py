@@ -1,0 +1,127 @@
+"""Seven ways to break a cluster while it works: each breaks one thing, and after a while makes it whole again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.faults.cluster import Cluster, Node
+from tests.faults.history import Fault, Recorder
+from tests.faults.proxy import Link
+from tests.faults.store import Part
+
+
+class Nemesis:
+    """Breaks things at times and for times drawn from a seed; `scale` stretches them."""
+
+    def __init__(self, name: str, cluster: Cluster, recorder: Recorder, *, seed: int, scale: float = 1.0) -> None:
+        self.name, self._cluster, self._recorder = name, cluster, recorder
+        self._random, self._scale = random.Random(seed), scale
+
+    async def run_once(self) -> None:
+        """A while of peace, then one fault."""
+        await self._rest(0.6, 1.5)
+        await self.strike()
+
+    async def strike(self) -> None:
+        """One fault, from its start until everything is whole again."""
+        name = self._random.choice(SINGLE) if self.name == "all mixed" else self.name
+        start = self._recorder.now()
+        try:
+            async with _FAULTS[name](self):
+                await self._rest(0.8, 2.5)
+        finally:
+            self._recorder.log.faults.append(Fault(name, start, self._recorder.now()))
+
+    async def _rest(self, shortest: float, longest: float) -> None:
+        await asyncio.sleep(self._random.uniform(shortest, longest) * self._scale)
+
+    @property
+    def _node(self) -> Node:
+        return self._random.choice(self._cluster.nodes)
+
+    @asynccontextmanager
+    async def _node_killed(self) -> AsyncIterator[None]:
+        node = self._node
+        await node.kill()
+        try:
+            yield
+        finally:
+            await asyncio.shield(node.start())
+
+    @asynccontextmanager
+    async def _node_paused(self) -> AsyncIterator[None]:
+        node = self._node
+        node.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            node.signal(signal.SIGCONT)
+
+    @asynccontextmanager
+    async def _part_killed(self, part: Part) -> AsyncIterator[None]:
+        """Whoever supervises it brings it back; once more dead than that it stays for no longer."""
+        self._cluster.store.kill(part)
+        try:
+            yield
+        finally:
+            await asyncio.shield(self._cluster.store.answers(part))
+
+    @asynccontextmanager
+    async def _redis_killed(self) -> AsyncIterator[None]:
+        async with self._part_killed("redis"):
+            yield
+
+    @asynccontextmanager
+    async def _postgres_killed(self) -> AsyncIterator[None]:
+        async with self._part_killed("postgres"):
+            yield
+
+    @asynccontextmanager
+    async def _redis_paused(self) -> AsyncIterator[None]:
+        self._cluster.store.pause("redis")
+        try:
+            yield
+        finally:
+            self._cluster.store.go_on("redis")
+
+    @asynccontextmanager
+    async def _partitioned(self) -> AsyncIterator[None]:
+        """A node is cut off from Redis, PostgreSQL, both, or its clients, in one of the ways networks have."""
+        node = self._node
+        links = self._random.choice([[node.redis], [node.postgres], [node.redis, node.postgres], [node.clients]])
+        how = self._random.choice(["hold", "blackhole", "refuse", "half open", "cut"])
+        for link in links:
+            self._break(link, how)
+        try:
+            yield
+        finally:
+            for link in links:
+                link.heal()
+
+    def _break(self, link: Link, how: str) -> None:
+        if how == "hold":
+            link.hold()
+        elif how == "blackhole":
+            link.blackhole()
+        elif how == "refuse":
+            link.refuse()
+        elif how == "half open":
+            link.half_open()
+        else:
+            link.cut_after(self._random.randrange(20_000))
+
+
+_FAULTS = {
+    "node kill": Nemesis._node_killed,
+    "node pause": Nemesis._node_paused,
+    "redis kill": Nemesis._redis_killed,
+    "redis pause": Nemesis._redis_paused,
+    "postgres kill": Nemesis._postgres_killed,
+    "partition": Nemesis._partitioned,
+}
+SINGLE = tuple(_FAULTS)
+NEMESES = (*SINGLE, "all mixed")

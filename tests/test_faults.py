@@ -1,0 +1,44 @@
+"""Nothing that was acknowledged is lost, doubled or reordered, whatever dies, hangs or is cut off meanwhile."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.checker import together
+from tests.faults.cluster import Cluster
+from tests.faults.nemesis import NEMESES
+from tests.faults.run import run
+
+MESSAGES = 1000
+PER_SECOND = 200.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster() -> AsyncIterator[Cluster]:
+    """Three nodes, which are whole again after each test."""
+    async with Cluster() as one:
+        yield one
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("nemesis", NEMESES)
+async def test_every_invariant_holds_under(nemesis: str, cluster: Cluster) -> None:
+    seed = 1 + NEMESES.index(nemesis)
+    report = await run(cluster, nemesis, messages=MESSAGES, seed=seed, per_second=PER_SECOND)
+    assert report.good, str(report)
+    assert report.acked >= MESSAGES
+    assert report.faults >= 1
+    assert report.deliveries >= MESSAGES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_ten_thousand_messages_survive_all_nemeses() -> None:
+    reports = []
+    for number, nemesis in enumerate(NEMESES):
+        async with Cluster() as cluster:
+            reports.append(await run(cluster, nemesis, messages=1500, seed=100 + number, scale=1.5))
+    report = together(reports)
+    assert report.good, str(report)
+    assert report.acked >= 10_000

@@ -1,0 +1,103 @@
+"""Every kind of fact, as it comes over a socket: live, replayed from the database, and encoded from its struct.
+
+Facts of messages are composed from bytes that were encoded before; that must give what encoding the whole would give.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID, uuid4
+
+import msgspec
+
+from protocol.channel import ChannelAddMember, ChannelMute, ChannelRemoveMember, ChannelUpdate
+from protocol.codec import encode
+from protocol.document import Samples, tag
+from protocol.draft import DraftClear, DraftSave
+from protocol.frame import Event, Fact
+from protocol.message import (
+    MessageDelete,
+    MessageEdit,
+    MessageForward,
+    MessageMarkRead,
+    MessagePin,
+    MessageUnpin,
+)
+from protocol.reaction import ReactionAdd, ReactionRemove
+from server import Server
+from server.document import built_in
+from tests.chat import Phone, group, me, say, standing
+from tests.conftest import Connector, Person, Starter
+
+FACTS = {tag(event): event for event in built_in(Samples()).events if issubclass(event, Fact)}
+
+
+class Head(msgspec.Struct):
+    """What every fact begins with."""
+
+    ev: str
+    stream: UUID
+    seq: int
+
+
+def head(data: bytes) -> Head:
+    return msgspec.json.decode(data, type=Head)
+
+
+def event(data: bytes) -> Event:
+    decoded: Event = msgspec.json.decode(data, type=FACTS[head(data).ev])
+    return decoded
+
+
+async def facts(phone: Phone, heads: dict[UUID, int]) -> list[bytes]:
+    """All facts that came, when they are those up to the heads."""
+    for stream, seq in heads.items():
+        await phone.heard(stream, seq)
+    return [data for data in phone.messages if b',"stream":"' in data[:60]]
+
+
+def by_place(found: Iterable[bytes], but: frozenset[int]) -> dict[tuple[UUID, int], bytes]:
+    """Facts by where they stand, without those that tell of some messages."""
+    kept = (data for data in found if getattr(getattr(event(data), "message", None), "seq", 0) not in but)
+    return {(head(data).stream, head(data).seq): data for data in kept}
+
+
+async def happen(ann: Person, bob: Person, cid: Person, room: UUID) -> int:
+    """All that can happen in a group, seen by bob, and to bob himself; the message that is another one afterwards."""
+    await ann.call(ChannelUpdate(channel=room, topic="new"))
+    await ann.call(ChannelAddMember(channel=room, user=me(cid)))
+    await ann.call(ChannelRemoveMember(channel=room, user=me(cid)))
+    first = await say(ann, room, 'a "plain" one, ünd sö weiter 🎉')
+    rich = await say(ann, room, "#Full\n of \\ everything", reply_to=first, mentions=[me(bob)], silent=True)
+    await ann.call(MessageForward(channel=room, source=room, seq=rich, nonce=uuid4()))
+    await ann.call(MessageEdit(channel=room, seq=first, text="another", mentions=[me(bob)]))
+    await ann.call(MessagePin(channel=room, seq=first))
+    await ann.call(MessageUnpin(channel=room, seq=first))
+    await bob.call(ReactionAdd(channel=room, seq=first, emoji="👍"))
+    await bob.call(ReactionRemove(channel=room, seq=first, emoji="👍"))
+    await bob.call(MessageMarkRead(channel=room, seq=rich))
+    await bob.call(MessageDelete(channel=room, seq=rich, for_all=False))
+    await bob.call(ChannelMute(channel=room, until=None))
+    await bob.call(DraftSave(channel=room, text="I", reply_to=rich))
+    await bob.call(DraftClear(channel=room))
+    await ann.call(MessageDelete(channel=room, seq=first))
+    return first
+
+
+async def test_every_fact_is_the_same_bytes_live_replayed_and_encoded(
+    server: Server, start: Starter, connect: Connector
+) -> None:
+    ann, bob, cid = [await connect(name) for name in ("ann", "bob", "cid")]
+    phone = await Phone.open(server, bob.tokens_given.access)
+    room = await group(ann, bob)
+    changed = await happen(ann, bob, cid, room)
+    await ann.call(ChannelRemoveMember(channel=await group(ann, bob), user=me(bob)))
+
+    fresh = await start()  # it has nothing in memory
+    again, reply = await Phone.resume(fresh, bob.tokens_given.access, {me(bob): 0, room: 0})
+    heads = {me(bob): reply["head"], room: (await standing(bob, room)).head}
+    live, replayed = await facts(phone, heads), await facts(again, heads)
+
+    assert (reply["reset"], fresh.streams.fetched) == ([], len(replayed))
+    assert {head(data).ev for data in live} == {head(data).ev for data in replayed} == FACTS.keys()
+    assert [data for data in live + replayed if encode(event(data)) != data] == []
+    but = frozenset({changed})  # what was missed tells of it as it is by now
+    assert by_place(live, but) == by_place(replayed, but)
