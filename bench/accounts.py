@@ -9,6 +9,7 @@ from protocol.account import AccountRegister
 from protocol.client import Client
 
 _AT_ONCE = 16
+_ON_ONE_SOCKET = 200
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,23 @@ async def register(url: str, count: int) -> list[str]:
 
 
 async def register_all(url: str, count: int, progress: Callable[[int], None]) -> list[Registered]:
-    """Make so many new accounts, and tell how far that is."""
-    run, turns, done = secrets.token_hex(4), asyncio.Semaphore(_AT_ONCE), 0
+    """Make so many new accounts, and tell how far that is. A socket on which nobody logs in does not live long."""
+    run, made = secrets.token_hex(4), []
+    for first in range(0, count, _ON_ONE_SOCKET):
+        names = [f"bench-{run}-{number}" for number in range(first, min(first + _ON_ONE_SOCKET, count))]
+        made += await _register(url, names)
+        progress(len(made))
+    return made
 
-    async def one(client: Client, number: int) -> Registered:
-        nonlocal done
+
+async def _register(url: str, names: list[str]) -> list[Registered]:
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(client: Client, username: str) -> Registered:
+        password = secrets.token_urlsafe(16)
         async with turns:
-            username, password = f"bench-{run}-{number}", secrets.token_urlsafe(16)
             tokens = await client.call(AccountRegister(username=username, password=password), timeout=60)
-            done += 1
-            progress(done)
-            return Registered(str(tokens.account), tokens.access, username, password)
+        return Registered(str(tokens.account), tokens.access, username, password)
 
     async with Client(url) as client:
-        return await asyncio.gather(*[one(client, number) for number in range(count)])
+        return await asyncio.gather(*[one(client, username) for username in names])

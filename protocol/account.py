@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from protocol.api_key import ApiKey
 from protocol.audit import AuditEntry
 from protocol.device import Device
+from protocol.draft import Draft
 from protocol.frame import (
     Body,
     Code,
@@ -26,6 +27,8 @@ from protocol.frame import (
     Time,
     Url,
 )
+from protocol.message import Message
+from protocol.presence import PresenceChoice
 from protocol.user import User
 
 Username = Annotated[
@@ -312,19 +315,55 @@ class AccountClaim(Request[Account], tag="account.claim", frozen=True):
     ticket: Secret
 
 
+class ExportedChannel(Body, frozen=True):
+    """A channel that you are in."""
+
+    id: UUID
+    kind: Annotated[str, Meta(description="As in `channel.get`.")]
+    name: str
+    peer: Annotated[UUID | None, Meta(description="The other one of a direct channel.")]
+    owned: Annotated[bool, Meta(description="Whether it is yours.")]
+    joined_at: Time
+    read: Annotated[int, Meta(description="How far you have read.")]
+
+
+class ExportedMessage(Body, frozen=True):
+    """Something you have said, also where you are no longer."""
+
+    channel: UUID
+    message: Annotated[Message, Meta(description="Without the reactions: those are other people's.")]
+
+
+class ExportedReaction(Body, frozen=True):
+    """An emoji that you have put under a message."""
+
+    channel: UUID
+    message: int
+    emoji: str
+    at: Time
+
+
 class AccountExported(Body, frozen=True):
-    """Everything this server keeps about you."""
+    """Everything this server keeps about you, in parts: put the lists of all parts together."""
 
     exported_at: Time
     account: Account
-    devices: list[Device]
-    keys: list[ApiKey]
-    blocked: list[User]
-    audit: list[AuditEntry]
+    devices: list[Device] = []
+    keys: list[ApiKey] = []
+    presence: Annotated[PresenceChoice | None, Meta(description="In the first part, like devices and keys.")] = None
+    blocked: list[User] = []
+    audit: list[AuditEntry] = []
+    channels: list[ExportedChannel] = []
+    drafts: list[Draft] = []
+    reactions: list[ExportedReaction] = []
+    messages: list[ExportedMessage] = []
+    next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
 
 
 class AccountExport(Request[AccountExported], tag="account.export", frozen=True):
-    """Take everything of yours with you."""
+    """Take everything of yours with you, part by part."""
+
+    after: Annotated[Line, Meta(description="`next` of the part before.")] | None = None
 
 
 class DeletionReceipt(Body, frozen=True):
@@ -333,6 +372,13 @@ class DeletionReceipt(Body, frozen=True):
     account: UUID
     deleted_at: Time
     erased: Annotated[dict[str, int], Meta(description="What was kept of you, and how many of each are gone.")]
+    following: Annotated[
+        dict[str, int],
+        Meta(
+            description="What goes in the next minutes, and how many of each there are: you leave your channels, "
+            "and what you have said and put under messages is taken back."
+        ),
+    ] = {}
 
 
 class AccountDelete(Request[DeletionReceipt], tag="account.delete", frozen=True):

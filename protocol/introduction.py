@@ -87,10 +87,10 @@ of the channel that you have entered; after `channel.left` forget its cursor. Wh
 
 **Coming back.** `session.resume` takes your cursors: at most 1,000, and no more than fit into a frame, so name the
 streams that moved last. Everything behind them comes first, in order, then the reply, then what is new, each fact once.
-A stream that is not named goes on from its present head: a ping tells what you lack of it. In `reset` are streams that
-can't be continued: you were away for longer than facts are kept (about a month), or are many thousands of them behind,
-or the stream is not yours any more. Read those anew (`channel.get`, `message.history`) and begin at the head that you
-are told.
+In `reset` are streams that can't be continued: you were away for longer than facts are kept (about a month), or are
+many thousands of them behind, or the stream is not yours any more. Read those anew (`channel.get`, `message.history`)
+and begin at the head that you are told. A stream that is not named goes on from its present head: a ping with your
+cursor tells whether you lack something of it, and if so, read it anew, too.
 
 **Looking whether all is there.** Send `session.ping` now and then, once in a `heartbeat` will do, with your cursors as
 `heads`. `behind` in its reply names the streams that are further on. If their facts do not come within two seconds,

@@ -60,6 +60,8 @@ class Bind(Struct, frozen=True):
         if found is None:
             parent = (resolved[self.within],) if self.within else ()
             found = await self.load(ctx.db, ctx.user, *parent, getattr(frame, self.field))
+            if isinstance(found, Standing):
+                ctx.app.grants.keep(ctx.user, found)
         if found is None:
             raise Missing
         return found

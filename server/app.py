@@ -21,6 +21,7 @@ from server.attempt import Attempts
 from server.carrier import Carrier
 from server.config import Config, ConfigError
 from server.context import Context
+from server.erasure import Erasures
 from server.external import External
 from server.gateway import Gateway
 from server.grant import Grants
@@ -54,6 +55,7 @@ _PRUNE_EVERY = 3600
 _AUDIT_DAYS = 365
 _FACT_DAYS = 30
 _GRACE = 1.0
+_ENTER_AT_ONCE = 4
 
 
 class Server:
@@ -74,6 +76,7 @@ class Server:
         self.router = Router([*collect(), *ops], public)
         self.hub, self.limiter = Hub(), Limiter(self.config.throttle)
         self.port = 0
+        self.entrance = asyncio.Semaphore(_ENTER_AT_ONCE)  # a crowd that comes back must not hold up those who are in
         self.embedded: Embedded | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._later: set[asyncio.Task[None]] = set()
@@ -126,6 +129,7 @@ class Server:
             self.measures.run,
             self.streams.run,
             self.presence.run,
+            self.erasures.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -158,6 +162,7 @@ class Server:
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
         self.grants = Grants(self.pool, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
+        self.erasures = Erasures(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

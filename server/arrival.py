@@ -32,6 +32,7 @@ _FAR_BEHIND = 10_000
 _FEW_BYTES, _AT_ONCE_BYTES = 262144, 65536
 _IN_ONE_TURN = 500
 _AGAIN = 0.2
+_READ_AT_ONCE = 4
 _JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
 
 
@@ -52,6 +53,7 @@ class Arrivals:
         self._pool, self._streams = pool, streams
         self._entering: dict[tuple[UUID, UUID], int | None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
         self.fetched = 0
 
     async def join(self, ctx: Context, places: Sequence[Place], cursors: Mapping[UUID, int]) -> list[UUID]:
@@ -102,7 +104,8 @@ class Arrivals:
                 return True
             frames, now = stream.since(seq), stream.access
             if frames is None:
-                missed = await storage.missed(self._pool, stream.id, seq, _FETCHED)
+                async with self._reading:
+                    missed = await storage.missed(self._pool, stream.id, seq, _FETCHED)
                 if missed is None or not missed.follows(seq) or missed.head - seq > _FAR_BEHIND:
                     whole, seq = False, stream.head
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -75,6 +76,22 @@ class Core(ServerProtocol):
         if self.close_rcvd is not None and self.state is OPEN:
             code, reason = self.close_rcvd.code, ""
         super().fail(CloseCode.NORMAL_CLOSURE if code == CloseCode.NO_STATUS_RCVD else code, reason)
+
+
+class Parts:
+    """A message that comes in several frames; text is checked as it comes, so that bad bytes fail at once."""
+
+    __slots__ = ("_decoder", "data", "opcode")
+
+    def __init__(self, opcode: Opcode) -> None:
+        self.opcode, self.data = opcode, bytearray()
+        self._decoder = codecs.getincrementaldecoder("utf-8")() if opcode is Opcode.TEXT else None
+
+    def add(self, data: bytes, last: bool) -> None:
+        """One more part; `UnicodeDecodeError` when that makes it no text."""
+        if self._decoder is not None:
+            self._decoder.decode(data, final=last)
+        self.data += data
 
 
 def _borders(data: bytes, at: int, end: int) -> tuple[int, int]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onesocket.erasure")
 
-_EVERY = 20.0
+_EVERY, _MOMENT = 20.0, 0.1
 _CHANNELS, _MESSAGES, _REACTIONS = 100, 5000, 200
 _AT_ONCE, _REACTIONS_AT_ONCE = 500, 50
 _BREATH = 0.02
@@ -48,7 +48,6 @@ class Erasures:
     async def run(self) -> None:
         """One account after the other."""
         while True:
-            self._wake.clear()
             try:
                 while (account := await erasure.take(self._server.pool)) is not None:
                     await self._erase(account)
@@ -56,6 +55,8 @@ class Erasures:
                 log.debug("an erasure waits for the database: %s", refusal)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _EVERY)
+                await asyncio.sleep(_MOMENT)  # for what was on its way when the account was deleted
+            self._wake.clear()
 
     async def _erase(self, account: UUID) -> None:
         while found := await erasure.channels(self._server.pool, account, _CHANNELS):
@@ -86,7 +87,7 @@ class Erasures:
 
     async def _empty(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
         async with changing(self._server, channel) as change:
-            left = await erasure.unsaid(change.tx, channel, seqs)
+            left = sorted(one.seq for one in await messages.held(change.tx, channel, seqs))
             if left:
                 await messages.delete(change.tx, channel, left)
             if left and change.holds(channel):

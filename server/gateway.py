@@ -26,6 +26,7 @@ from server import proxy
 from server.config import ConfigError
 from server.conversation import Conversation
 from server.core import frame
+from server.door import Door
 from server.http import Answer
 from server.metric import Histogram
 from server.wire import Socket
@@ -53,6 +54,7 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.tick, self.lag = 1, Histogram()
         self.sockets: set[Socket] = set()
+        self.door = Door()
         self.closes: Counter[int] = Counter()
         self.draining = False
         self.proxied = config.proxy_protocol

@@ -6,7 +6,7 @@ Rule 2: whoever is put out loses every right with the commit: the channel's acce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -194,13 +194,25 @@ async def delete(app: Server, by: UUID, channel: UUID) -> None:
 
 async def block(app: Server, account: UUID, user: UUID) -> None:
     """Neither writes to the other from here on."""
+    await _between(app, account, user, users.block)
+
+
+async def unblock(app: Server, account: UUID, user: UUID) -> None:
+    """They may write to each other again, if that was the only block."""
+    await _between(app, account, user, users.unblock)
+
+
+async def _between(app: Server, account: UUID, user: UUID, change_it: Callable[..., Awaitable[None]]) -> None:
+    """Change how two stand to each other: what either may do in their channel is decided anew."""
     for _ in range(5):
         known = await channels.direct(app.pool, account, user)
         async with changing(app, account, user, *([known] if known else [])) as change:
             if await channels.direct(change.tx, account, user) != known:
                 continue  # it was opened before the lock was ours
-            await users.block(change.tx, account, user)
+            await change_it(change.tx, account, user)
             if known is not None:
                 change.withdraw(known)
+        if known is not None:
+            app.grants.forget(known)
         return
     raise Overloaded("two changes met; try again", retry_after=0.2)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onesocket.stream")
 
-_AT_ONCE = 1000
+_AT_ONCE = 500  # which take half of the longest time that others may wait
 _PATIENCE = 0.05
 _RECENT_BYTES_IN_ALL = 64 * 1024 * 1024
 _FETCHED = 500

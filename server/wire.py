@@ -10,7 +10,6 @@ is thrown away for a moment, since a reset would destroy what the other side has
 from __future__ import annotations
 
 import asyncio
-import codecs
 import logging
 from typing import TYPE_CHECKING, cast
 
@@ -19,7 +18,7 @@ from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 
 from server import proxy
-from server.core import Core, frame, payload, split
+from server.core import Core, Parts, frame, payload, split
 from server.http import Answer, complaint
 
 if TYPE_CHECKING:
@@ -37,10 +36,8 @@ class Socket(asyncio.Protocol):
     """A connection, from its first byte to its last."""
 
     __slots__ = (
-        "_decoder",
         "_even",
         "_inside",
-        "_opcode",
         "_out",
         "_parts",
         "_paused",
@@ -71,9 +68,7 @@ class Socket(asyncio.Protocol):
         self._inside = False
         self._paused = 0
         self._even = 0.0
-        self._opcode = 0
-        self._parts: bytearray | None = None
-        self._decoder: codecs.IncrementalDecoder | None = None
+        self._parts: Parts | None = None
 
     # Connection
 
@@ -103,6 +98,13 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.heard = self.gateway.tick
+        if self.conversation is None or self in self.gateway.door:
+            self.gateway.door.knock(self, data)
+        else:
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Bytes, in order."""
         self._inside = True
         if self.conversation is None or len(data) > _AT_ONCE:
             self._read_in_steps(data)
@@ -227,20 +229,16 @@ class Socket(asyncio.Protocol):
         self._deliver(Opcode.TEXT, data, wait)
 
     def _fragment(self, event: Frame, wait: float) -> None:
-        """A part of a message; text is checked as it comes, so that bad bytes fail at once."""
         if self._parts is None:
-            self._parts, self._opcode = bytearray(), event.opcode
-            self._decoder = codecs.getincrementaldecoder("utf-8")() if event.opcode is Opcode.TEXT else None
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(event.data, final=event.fin)
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-                return
-        self._parts += event.data
+            self._parts = Parts(event.opcode)
+        try:
+            self._parts.add(bytes(event.data), event.fin)
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+            return
         if event.fin:
-            whole, self._parts, self._decoder = bytes(self._parts), None, None
-            self._deliver(self._opcode, whole, wait)
+            whole, self._parts = self._parts, None
+            self._deliver(whole.opcode, bytes(whole.data), wait)
         elif wait > 0:
             self._refuse_part()
 

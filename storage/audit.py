@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 
 from protocol.audit import AuditEntry, AuditPage
-from storage.pool import Database
+from storage.pool import Database, Row
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -29,6 +29,14 @@ async def record(db: Database, account: UUID, action: str, origin: Origin, **det
 
 async def page(db: Database, account: UUID, before: int | None, limit: int) -> AuditPage:
     """Newest first, strictly older than `before`."""
+    found = await entries(db, account, before, limit + 1)
+    return AuditPage(
+        entries=[entry for _, entry in found[:limit]], next=found[limit - 1][0] if len(found) > limit else None
+    )
+
+
+async def entries(db: Database, account: UUID, before: int | None, limit: int) -> list[tuple[int, AuditEntry]]:
+    """The same, each with its id."""
     rows = await db.fetch(
         """
         SELECT id, at, action, address, device, detail FROM audit
@@ -36,19 +44,19 @@ async def page(db: Database, account: UUID, before: int | None, limit: int) -> A
         """,
         account,
         before or 2**63 - 1,
-        limit + 1,
+        limit,
     )
-    entries = [
-        AuditEntry(
-            at=row["at"],
-            action=row["action"],
-            address=row["address"],
-            device=row["device"],
-            detail=msgspec.json.decode(row["detail"]),
-        )
-        for row in rows[:limit]
-    ]
-    return AuditPage(entries=entries, next=rows[limit - 1]["id"] if len(rows) > limit else None)
+    return [(row["id"], _entry(row)) for row in rows]
+
+
+def _entry(row: Row) -> AuditEntry:
+    return AuditEntry(
+        at=row["at"],
+        action=row["action"],
+        address=row["address"],
+        device=row["device"],
+        detail=msgspec.json.decode(row["detail"]),
+    )
 
 
 async def prune(db: Database, days: int) -> None:

@@ -76,7 +76,8 @@ async def standings(db: Database, channels: Sequence[UUID], accounts: Sequence[U
     """How accounts stand in channels, pair by pair; None for who is no member."""
     rows = await db.fetch(
         f"""
-        SELECT t.k, c.id, c.kind, c.owner, c.members, s.access, c.kind <> 'direct' OR NOT {_BLOCKED} AS writes
+        SELECT t.k, c.id, c.kind, c.owner, c.members, s.access,
+               c.kind <> 'direct' OR (c.members = 2 AND NOT {_BLOCKED}) AS writes
           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
           JOIN member m ON m.channel = t.channel AND m.account = t.account
           JOIN channel c ON c.id = t.channel JOIN stream s ON s.id = t.channel
@@ -351,8 +352,16 @@ async def mute(tx: Transaction, channel: UUID, account: UUID, until: datetime | 
 # How far
 
 
-async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered: int) -> tuple[Marks, bool] | None:
-    """Move positions forward, as far as there are facts; where they are now, and whether they moved."""
+class Marked(Struct, frozen=True):
+    """How far somebody is in a channel, whether that has changed, and among how many."""
+
+    marks: Marks
+    moved: bool
+    members: int
+
+
+async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered: int) -> Marked | None:
+    """Move positions forward, as far as there are facts; where they are now."""
     row = await db.fetchrow(
         f"""
         WITH before AS (
@@ -364,7 +373,8 @@ async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered:
              WHERE account = $1 AND channel = $2 RETURNING channel, to_read AS read, to_delivered AS delivered,
                    (before.read, before.delivered) <> (to_read, to_delivered) AS moved
         )
-        SELECT m.read, m.delivered, m.moved, {_UNREAD} AS unread, {_MENTIONS} AS mentions FROM m
+        SELECT m.read, m.delivered, m.moved, {_UNREAD} AS unread, {_MENTIONS} AS mentions, c.members
+          FROM m JOIN channel c ON c.id = m.channel
         """,
         account,
         channel,
@@ -374,4 +384,4 @@ async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered:
     if row is None:
         return None
     marks = Marks(read=row["read"], delivered=row["delivered"], unread=row["unread"], mentions=row["mentions"])
-    return marks, row["moved"]
+    return Marked(marks, row["moved"], row["members"])

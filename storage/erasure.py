@@ -6,7 +6,6 @@ that nobody waits for them. A row in `erasure` says that there may be some left,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from uuid import UUID
 
 from storage.pool import Database, Transaction
@@ -45,9 +44,7 @@ async def take(db: Database) -> UUID | None:
 
 async def hold(db: Database, account: UUID) -> None:
     """Still at it."""
-    await db.execute(
-        f"UPDATE erasure SET taken_until = now() + interval '{_SECONDS} s' WHERE account = $1", account
-    )
+    await db.execute(f"UPDATE erasure SET taken_until = now() + interval '{_SECONDS} s' WHERE account = $1", account)
 
 
 async def channels(db: Database, account: UUID, limit: int) -> list[tuple[UUID, bool]]:
@@ -100,16 +97,6 @@ async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[
     for row in rows:
         found.setdefault(row["channel"], []).append((row["seq"], row["emoji"]))
     return found
-
-
-async def unsaid(tx: Transaction, channel: UUID, seqs: Sequence[int]) -> list[int]:
-    """Those of these messages that still have words, now that the stream is locked."""
-    rows = await tx.fetch(
-        "SELECT seq FROM message WHERE channel = $1 AND seq = ANY ($2::bigint[]) AND deleted_at IS NULL ORDER BY seq",
-        channel,
-        list(seqs),
-    )
-    return [row["seq"] for row in rows]
 
 
 async def finish(tx: Transaction, account: UUID) -> None:

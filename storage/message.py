@@ -105,7 +105,7 @@ async def page(
 
 async def around(db: Database, viewer: UUID, channel: UUID, seq: int, limit: int) -> Messages:
     """Half before a seq, half from there on."""
-    half = max(1, limit // 2)
+    half = limit // 2
     rows = await db.fetch(
         f"""
         SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
@@ -125,7 +125,7 @@ async def around(db: Database, viewer: UUID, channel: UUID, seq: int, limit: int
     found = sorted((message(row) for row in rows if row["seq"] is not None), key=lambda one: one.seq)
     before, behind = [m for m in found if m.seq < seq], [m for m in found if m.seq >= seq]
     return Messages(
-        messages=[*before[-half:], *behind[: limit - half]],
+        messages=[*before[max(0, len(before) - half) :], *behind[: limit - half]],
         head=rows[0]["head"] if rows else 0,
         earlier=len(before) > half,
         later=len(behind) > limit - half,
@@ -226,7 +226,7 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         channel,
         list(seqs),
     )
-    for table in ("revision", "mention", "hidden", "reaction"):
+    for table in ("revision", "mention", "reaction"):  # who has hidden them does not see their places either
         await db.execute(f"DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[])", channel, list(seqs))
 
 

@@ -91,6 +91,16 @@ class Transaction:
         return str(await self._connection.execute(query, *values))
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that is given back as it is: nothing here sets what outlives a transaction, so nothing is reset.
+
+    The reset would be a second round trip with every query.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Pool:
     """All connections of one process."""
 
@@ -112,6 +122,7 @@ class Pool:
                 command_timeout=self._query_timeout,
                 max_inactive_connection_lifetime=300,
                 server_settings=_SETTINGS,
+                connection_class=_Connection,
             )
         except (OSError, asyncpg.PostgresError, ValueError) as error:
             raise StorageError(f"cannot connect to PostgreSQL: {error}; check DATABASE_URL") from error

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-from protocol.account import AccountLogin, Tokens
+from protocol.account import AccountLogin, AccountRegister, Tokens
 from protocol.channel import ChannelCreate, ChannelGet, ChannelOpenDirect, Membership
 from protocol.client import Client
 from protocol.codec import encode
@@ -68,6 +68,13 @@ async def device(connect: Callable[..., Awaitable[Person]], person: Person, to: 
     one.name, one.tokens_given = person.name, tokens
     await one.open(tokens)
     return one
+
+
+async def registered(server: Server, name: str | None = None) -> Tokens:
+    """An account without a socket."""
+    async with Client(server.url, reconnect=False) as client:
+        username = name or f"u{uuid4().hex[:20]}"
+        return await client.call(AccountRegister(username=username, password=Person.password))
 
 
 async def nodes(start: Starter, count: int = 2, **settings: Any) -> list[Server]:

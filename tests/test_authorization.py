@@ -13,7 +13,8 @@ from server.access import PUBLIC_OPS
 from server.handlers import collect
 from server.hub import Hub
 from storage.ids import new_id
-from tests.authorization import endings, matrix, mutants
+from tests.authorization import checks, endings, matrix, mutants, queries, queries_account, queries_channel
+from tests.authorization.actors import NOBODY
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
 from tests.authorization.stage import Log, staged
@@ -79,32 +80,50 @@ async def test_no_canary_is_in_the_log(stage: Stage) -> None:
 
 @pytest.mark.parametrize("name", [name for name in OPS if name not in PUBLIC_OPS])
 async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -> None:
-    """What runs alone lets nothing pass it, so nobody sees when it was refused: there the second line goes, too."""
-    alone = world.server.router.ops[name].alone
-    for what, rule in mutants.rules(world, name):
-        with mutants.ruled(world, name, rule), mutants.without_second_line(world) if alone else nullcontext():
-            await _noticed(world, what, name)
+    """Of what runs alone, or needs no task, nobody sees when it was refused: there the second line goes, too."""
+    op = world.server.router.ops[name]
+    unseen = op.alone or not op.awaits
+    for what, rule, gates in mutants.rules(world, name):
+        with mutants.ruled(world, name, rule), mutants.without_second_line(world) if unseen else nullcontext():
+            await _noticed(world, what, name, gates=gates)
+
+
+@pytest.mark.parametrize(("name", "field"), mutants.RECHECKED, ids="-".join)
+async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, field: str) -> None:
+    """The rule lets everybody pass, and yet nobody gets any further; without the second look they would."""
+    rule = mutants.for_anybody(world, name, field)
+    with mutants.ruled(world, name, rule):
+        await matrix.run(world, name, gates=False)
+        with mutants.RECHECKED[name, field]():
+            await _noticed(world, f"with {field} for anybody, twice", name, gates=False)
 
 
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:
             if name not in PUBLIC_OPS:
-                await matrix.refused(world, name)
+                await matrix.refused(world, name, [NOBODY])
 
 
-@pytest.mark.parametrize("query", mutants.QUERIES, ids=str)
-async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: mutants.Query) -> None:
+@pytest.mark.parametrize("query", (*queries_account.QUERIES, *queries_channel.QUERIES), ids=str)
+async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: queries.Query) -> None:
     for name in query.ops:
-        with mutants.queried(query):
-            await _noticed(world, str(query), name)
+        with queries.queried(query):
+            await _noticed(world, str(query), name, gates=False)
 
 
-@pytest.mark.parametrize("code", mutants.CODE, ids=lambda one: one.name)
-async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: mutants.Code) -> None:
+@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS), ids=lambda one: one.name)
+async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
-        with code.applied():
+        with code.applied(world):
             await _noticed(world, code.name, name)
+
+
+@pytest.mark.parametrize("function", checks.FUNCTIONS, ids=lambda one: one.name)
+async def test_an_sql_function_that_lacks_one_condition_is_noticed(world: World, function: checks.Function) -> None:
+    for name in function.ops:
+        async with function.written(world):
+            await _noticed(world, function.name, name, gates=False)
 
 
 @pytest.mark.parametrize("ending", endings.ENDINGS.values(), ids=endings.ENDINGS)
@@ -119,10 +138,10 @@ async def test_a_login_that_ends_without_its_sockets_is_noticed(world: World) ->
     await world.reset()
 
 
-async def _noticed(world: World, what: str, name: str) -> None:
+async def _noticed(world: World, what: str, name: str, *, gates: bool = True) -> None:
     world.mutants += 1
     try:
-        await matrix.run(world, name, control_first=False)
+        await matrix.run(world, name, control_first=False, gates=gates)
     except matrix.FoundError:
         return
     raise AssertionError(f"{name} {what}: nothing in the matrix notices")

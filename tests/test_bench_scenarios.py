@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -120,10 +121,19 @@ async def test_mixed_is_mostly_reading(server: Target, tmp_path: Path) -> None:
 
 
 async def test_soak_reports_how_memory_grows(server: Target, tmp_path: Path) -> None:
-    load = ("--people", "6", "--channels", "2", "--each", "2", "--rate", "40", "--minutes", "0.07")
+    load = ("--people", "6", "--channels", "2", "--each", "2", "--rate", "40", "--minutes", "0.05")
     found = await measured(server, tmp_path / "json", "soak", *load)
     assert isinstance(found["mib_per_hour"], float)
     assert -50 < found["rss_growth_mib"] < 50
+
+
+async def test_a_server_that_is_not_there_is_an_error_and_not_a_result() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        code, output = await bench("rooms", "--url", f"ws://127.0.0.1:{nobody.getsockname()[1]}")
+    assert code == 3
+    assert "python -m bench rooms: " in output
+    assert "acked_per_s" not in output
 
 
 def drop(messages: list[bytes]) -> list[bytes]:

@@ -165,6 +165,21 @@ async def test_events_that_overtake_the_reply_of_a_session_are_held_and_sorted_o
         await nothing_more(client)
 
 
+async def test_a_flood_before_the_reply_of_a_session_costs_the_connection(library: Library) -> None:
+    async def flood(request: dict[str, Any]) -> dict[str, Any]:
+        library.answers["session.open"] = library.open
+        for _ in range(20):
+            await library.send(library.add(ROOM))
+        return library.open(request)
+
+    library.answers["session.open"] = flood
+    async with Client(library.url, queue=10) as client:
+        await client.open(tokens())
+        await library.tell(ROOM)
+        assert places(await come(client, 1)) == [(ROOM, 21)]
+    assert len(library.sockets) == 2
+
+
 async def test_events_that_came_before_a_refused_session_are_not_lost(library: Library) -> None:
     async def refuse(_: dict[str, Any]) -> dict[str, Any]:
         await library.send({"ev": "typing.stopped", "channel": str(ROOM), "user": str(ACCOUNT)})

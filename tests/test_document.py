@@ -16,7 +16,7 @@ from protocol.codec import Codec, encode
 from protocol.document import Schema, description, failed, schemas, tag
 from protocol.document import reply as whole_reply
 from protocol.error import Invalid, Refusal
-from protocol.frame import Event, Nothing, Request
+from protocol.frame import AccountFact, ChannelFact, Event, Fact, Nothing, Request
 from protocol.session import SessionDescribe
 from server import document
 from server.access import PUBLIC
@@ -210,6 +210,13 @@ def test_a_request_says_its_op_and_of_what_its_ids_are() -> None:
     assert properties["device"] == {"type": "string", "format": "uuid", "x-of": "device"}
 
 
+def test_exactly_facts_have_a_stream_and_a_seq() -> None:
+    for event in SURFACE.events:
+        schema = TOLD.definitions[TOLD.events[tag(event)]["$ref"].rpartition("/")[2]]
+        assert ({"stream", "seq"} <= set(schema["required"])) == issubclass(event, Fact)
+        assert ("seq" in schema["properties"]) == issubclass(event, Fact)
+
+
 def test_what_a_request_may_leave_out_is_not_required_and_has_no_default() -> None:
     update = TOLD.definitions["AccountUpdate"]
     assert update["required"] == ["op"]
@@ -296,6 +303,16 @@ def test_the_text_has_each_op_with_rule_limit_fields_and_example() -> None:
     assert "Limit: 60 a minute" in section
     assert "| `user` | UUID of a user | required |" in section
     assert msgspec.json.decode(section.partition("```json\n")[2].partition("\n")[0])["op"] == "user.block"
+
+
+def test_the_text_tells_facts_from_what_passes_and_whose_they_are() -> None:
+    told = dict(re.findall(r"^### event (.+)\n\n.+(?:\n.+)*\n\n- (.+)$", TEXTS[Path("docs/protocol.md")], re.MULTILINE))
+    assert told.keys() == {tag(event) for event in SURFACE.events}
+    assert told["message.created"] == ChannelFact.__doc__
+    assert told["draft.saved"] == AccountFact.__doc__
+    assert {name for name, line in told.items() if line.startswith("Passing")} == {
+        tag(event) for event in SURFACE.events if not issubclass(event, Fact)
+    }
 
 
 def test_every_field_of_every_frame_is_in_the_text() -> None:

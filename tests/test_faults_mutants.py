@@ -36,7 +36,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield one
 
 
-def test_every_mutant_has_something_that_exposes_it() -> None:
+async def test_every_mutant_has_something_that_exposes_it() -> None:
     assert CAUGHT.keys() == set(MUTANTS)
 
 

@@ -31,7 +31,9 @@ def sends(channel: UUID, count: int) -> list[MessageSend]:
 async def texts(server: Server, channel: UUID) -> list[str]:
     """All messages of a channel in order."""
     async with sql(server) as db:
-        return [row["text"] for row in await db.fetch("SELECT text FROM message WHERE channel = $1 ORDER BY seq", channel)]
+        return [
+            row["text"] for row in await db.fetch("SELECT text FROM message WHERE channel = $1 ORDER BY seq", channel)
+        ]
 
 
 # Once
@@ -56,7 +58,9 @@ async def test_a_thousand_nonces_each_sent_at_once_through_two_nodes_are_a_thous
         phone.abort()
 
 
-async def test_a_nonce_stands_for_one_message_and_is_a_conflict_in_another_channel(start: Starter, connect: Connector) -> None:
+async def test_a_nonce_stands_for_one_message_and_is_a_conflict_in_another_channel(
+    start: Starter, connect: Connector
+) -> None:
     one, other = await nodes(start, **UNBOUND)
     ann = await connect("ann", to=one)
     left, right = await group(ann), await group(ann)
@@ -254,7 +258,9 @@ async def test_opposed_orders_of_channels_on_two_nodes_never_deadlock(pool: Pool
     assert await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
 
 
-async def test_more_than_can_wait_is_answered_overloaded_and_the_rest_is_stored(start: Starter, connect: Connector) -> None:
+async def test_more_than_can_wait_is_answered_overloaded_and_the_rest_is_stored(
+    start: Starter, connect: Connector
+) -> None:
     server = await start(**UNBOUND)
     ann = await connect("ann", to=server)
     channel = await group(ann)

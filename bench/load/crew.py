@@ -30,10 +30,13 @@ class Hand:
         self.pid, self._process, self._totals = process.pid, process, totals
         self._done: dict[str, asyncio.Queue[plan.Done | plan.Failed]] = defaultdict(asyncio.Queue)
         self._waiting: list[str] = []
+        self._end: plan.Failed | None = None
         self._listening = asyncio.create_task(self._listen())
 
     async def order(self, order: plan.Order) -> plan.Done:
         """Have something done."""
+        if self._end is not None:
+            raise GeneratorFailed(self._end.reason)
         name = type(order).__name__
         self._waiting.append(name)
         self.tell(order)
@@ -59,7 +62,8 @@ class Hand:
                     self._done[done.order].put_nowait(done)
                 case plan.Failed() as failed:
                     self._fail(failed)
-        self._fail(plan.Failed("a generator ended by itself"))
+        self._end = plan.Failed("a generator ended by itself")
+        self._fail(self._end)
 
     def _fail(self, failed: plan.Failed) -> None:
         for name in self._waiting:

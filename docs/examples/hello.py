@@ -9,8 +9,8 @@ from protocol.session import SessionPing
 from protocol.user import UserSearch
 
 
-async def main(name: str) -> None:
-    async with Client("ws://127.0.0.1:8765") as client:
+async def main(name: str = "ann", url: str = "ws://127.0.0.1:8765") -> None:
+    async with Client(url) as client:
         print("server", client.hello.node, "speaks protocol", client.hello.protocol)
         tokens = await client.call(AccountRegister(username=name, password="a long enough password"))
         opened = await client.open(tokens)
@@ -21,4 +21,4 @@ async def main(name: str) -> None:
         print("the server's clock says", (await client.call(SessionPing())).time)
 
 
-asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "ann"))
+asyncio.run(main(*sys.argv[1:]))

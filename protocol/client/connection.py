@@ -97,7 +97,7 @@ class Connection:
         self._numbers = itertools.count(1)
         self._idle, self._deaf = asyncio.Event(), False
         self._patience: float | None = None
-        self.held: list[Event] | None = None
+        self.held: list[Event] | None = None  # events that wait for the reply which says where streams start
         self.hello: asyncio.Future[SessionHello] = loop.create_future()
         self.over = asyncio.Event()
         self.closed: tuple[int, str] | None = None

@@ -69,6 +69,8 @@ class Entry:
 
     def _release(self, connection: Connection) -> None:
         held, connection.held = connection.held or (), None
+        if connection.closed is not None:  # what comes next begins somewhere else
+            return
         for event in held:
             if not self._streams.hear(event):
                 self._behind(connection)

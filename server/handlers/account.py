@@ -54,14 +54,14 @@ from protocol.error import (
 )
 from protocol.frame import Nothing
 from server import attempt, login, name, outside
+from server import export as exports
 from server.access import IN_PERSON, LOGGED_IN, PUBLIC
 from server.context import Context
 from server.router import op
 from server.secret import digest
-from storage import account, api_key, audit, device, ticket, user
+from storage import account, api_key, audit, device, erasure, ticket
 
 _TRIES = 5
-_EVERYTHING = 100_000
 
 
 @op(access=PUBLIC)
@@ -396,23 +396,17 @@ async def claim(ctx: Context, frame: AccountClaim) -> Account:
     return await _mine(ctx)
 
 
-@op(access=IN_PERSON, limit="10/h")
+@op(access=IN_PERSON, limit="120/m")
 async def export(ctx: Context, frame: AccountExport) -> AccountExported:
-    """All rows that are about the account."""
-    await audit.record(ctx.db, ctx.user, "account.export", ctx.origin)
-    return AccountExported(
-        exported_at=datetime.now(UTC),
-        account=await _mine(ctx),
-        devices=await device.listing(ctx.db, ctx.user, ctx.device),
-        keys=await api_key.listing(ctx.db, ctx.user),
-        blocked=(await user.blocked(ctx.db, ctx.user, None, _EVERYTHING)).users,
-        audit=(await audit.page(ctx.db, ctx.user, None, _EVERYTHING)).entries,
-    )
+    """All rows that are about the account, as many at a time as a frame holds."""
+    if frame.after is None:
+        await audit.record(ctx.db, ctx.user, "account.export", ctx.origin)
+    return await exports.part(ctx.db, await _mine(ctx), ctx.device, frame.after)
 
 
 @op(access=IN_PERSON, alone=True)
 async def delete(ctx: Context, frame: AccountDelete) -> DeletionReceipt:
-    """Ends every login first, so that nothing is written for the account any more."""
+    """Ends every login first, so that nothing is written for the account any more; what it said goes behind it."""
     me = await login.confirm(ctx, frame.password)
     async with ctx.db.transaction() as tx:
         if await account.hold(tx, me.id) is None:
@@ -422,7 +416,9 @@ async def delete(ctx: Context, frame: AccountDelete) -> DeletionReceipt:
                 raise PasswordNeeded("confirm this with the code of your authenticator, too", field="code")
             await login.check_code(ctx, tx, me.id, frame.code)
         ended = await device.revoke_all(tx, me.id) + await api_key.revoke_all(tx, me.id)
-        erased = await account.erase(tx, me.id)
+        erased, following = await account.erase(tx, me.id), await erasure.begin(tx, me.id)
     ctx.leave()
     await ctx.app.revocations.end(ended)
-    return DeletionReceipt(account=me.id, deleted_at=datetime.now(UTC), erased=erased)
+    ctx.app.presence.changed(me.id)
+    ctx.app.erasures.wake()
+    return DeletionReceipt(account=me.id, deleted_at=datetime.now(UTC), erased=erased, following=following)

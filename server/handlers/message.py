@@ -50,7 +50,7 @@ from server.posting import hashtags
 from server.router import op
 from storage import channel as channels
 from storage import message as messages
-from storage.channel import Standing
+from storage.channel import Marked, Standing
 from storage.journal import Extra
 
 _SMALL = 50
@@ -251,8 +251,8 @@ async def mark_read(ctx: Context, frame: MessageMarkRead, channel: Standing) -> 
         marked = await channels.mark(change.tx, ctx.user, channel.id, frame.seq, frame.seq)
         if marked is None:
             raise Missing
-        marks, moved = marked
-        if moved:
+        marks = marked.marks
+        if marked.moved:
             change.tell(
                 MessageRead(
                     stream=ctx.user,
@@ -264,8 +264,7 @@ async def mark_read(ctx: Context, frame: MessageMarkRead, channel: Standing) -> 
                     mentions=marks.mentions,
                 )
             )
-    if moved:
-        _tell_receipt(ctx, channel, marks)
+    _tell_receipt(ctx, channel, marked)
     return marks
 
 
@@ -275,14 +274,13 @@ async def mark_delivered(ctx: Context, frame: MessageMarkDelivered, channel: Sta
     marked = await channels.mark(ctx.db, ctx.user, channel.id, 0, frame.seq)
     if marked is None:
         raise Missing
-    marks, moved = marked
-    if moved:
-        _tell_receipt(ctx, channel, marks)
-    return marks
+    _tell_receipt(ctx, channel, marked)
+    return marked.marks
 
 
-def _tell_receipt(ctx: Context, channel: Standing, marks: Marks) -> None:
-    if channel.members <= _SMALL and channel.writes:
+def _tell_receipt(ctx: Context, channel: Standing, marked: Marked) -> None:
+    marks = marked.marks
+    if marked.moved and marked.members <= _SMALL and channel.writes:
         event = MessageReceipt(channel=channel.id, user=ctx.user, delivered=marks.delivered, read=marks.read)
         ctx.app.streams.tell(channel.id, "receipts", ctx.user, encode(event))
 

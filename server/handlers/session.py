@@ -37,7 +37,8 @@ _EVERYTHING = ("messages", "receipts", "typing", "presence")
 @op(access=PUBLIC, alone=True)
 async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
     """Check the token, then count this socket among those of its account, and let it hear what that account hears."""
-    opened, places = await _enter(ctx, frame.token, frame.wants)
+    async with ctx.app.entrance:
+        opened, places = await _enter(ctx, frame.token, frame.wants)
     cursors = {place.id: place.head for place in places}
     await _hear(ctx, places, cursors | {one.channel.id: one.head for one in opened.channels})
     return opened
@@ -46,7 +47,8 @@ async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
 @op(access=PUBLIC, alone=True)
 async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
     """The same, but for what was missed, which comes first."""
-    opened, places = await _enter(ctx, frame.token, frame.wants)
+    async with ctx.app.entrance:
+        opened, places = await _enter(ctx, frame.token, frame.wants)
     cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
     reset = await _hear(ctx, places, cursors)
     known = {place.id for place in places}

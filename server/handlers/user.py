@@ -38,7 +38,7 @@ async def block(ctx: Context, frame: UserBlock, user: User) -> Nothing:
 @op(access=LOGGED_IN & bound("user", users.blocked_by), limit="60/m")
 async def unblock(ctx: Context, frame: UserUnblock, user: User) -> Nothing:
     """Whom one has blocked."""
-    await users.unblock(ctx.db, ctx.user, user.id)
+    await group.unblock(ctx.app, ctx.user, user.id)
     ctx.app.presence.changed(ctx.user, user.id)
     return Nothing()
 

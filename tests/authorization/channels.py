@@ -5,12 +5,12 @@ foreign  fay's; own is in it
 open     fay's, too; kim is in it, and everybody may look at its door
 left     tom's; ann was in it until a moment ago
 ann+tom, sid+own  direct channels
-ann+cal  a direct channel from before ann blocked him
+ann+cal, ann+bea  direct channels from before ann blocked him, and before she blocked ann
 ann's saved, sid's saved  what each keeps for themselves
 
-What stands in the group: 1 and 8 are ann's, 2 and 6 are tom's and eve's, 3 is tom's and ann does not want to see it,
-5 was taken back, 9 is somebody else's words that ann forwarded; 4 and 7 are facts but no messages. Seq 11 exists in
-the foreign group only.
+What stands in the group: 1 and 8 are ann's, 2 and 6 are tom's and eve's, 9 is somebody else's words that ann forwarded;
+3 is tom's and ann does not want to see it (nor 4 in ann+tom, nor 2 in left, which is her own); 5 was taken back;
+4 and 7 are facts but no messages. Seq 11 exists in the foreign group only.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ class Channel(Struct):
     access: int = 1
     before: dict[str, Standing] = {}
     nonces: dict[int, UUID] = {}
-    emojis: dict[tuple[int, str], str] = {}
 
     def sees(self, person: str) -> Iterable[str]:
         """Whose canaries somebody may see here."""
+        yield f"{self.name} by {person}"
         if person in self.members:
             yield self.name
-            yield from (f"{self.name} but for {one}" for one in self.members if one != person)
+            yield from (f"{self.name} by {one}" for one in self.before)
+            yield from (f"{self.name} but for {one}" for one in {*self.members, *self.before} if one != person)
 
 
 class Builder:
@@ -79,6 +80,7 @@ class Builder:
         self._heads: dict[UUID, int] = {}
         self._at = datetime.now(UTC) - timedelta(hours=1)
         self.channels: dict[str, Channel] = {}
+        self.emojis: dict[str, str] = {}
 
     @property
     def rows(self) -> Iterable[tuple[str, Values]]:
@@ -102,47 +104,60 @@ class Builder:
 
     def _group(self) -> None:
         channel = self._channel("group", "group", "ann", "tom", "kim", "bea", "gone", was=("eve",))
-        self._say(channel, "ann", pinned_at=self._at, reactions=("tom", "ann"))
-        self._say(channel, "tom", mentions=("ann",), edited_at=self._at, reactions=("kim",))
+        self._say(channel, "ann", pinned_at=self._at, reactions=("ann x", "kim x", "ann y", "tom z"))
+        self._say(channel, "tom", mentions=("ann",), edited_at=self._at, reactions=("kim w",))
         self._say(channel, "tom", hidden_by="ann", pinned_at=self._at)
         eve, ann = self._people["eve"].id, self._people["ann"].id
         self._tell(channel.id, "channel.member_left", user=eve, by=ann, members=5, owner=ann)
         self._say(channel, "tom", text="", deleted_at=self._at)
         self._say(channel, "eve")
         self._tell(channel.id, "message.pinned", message=1, by=ann, at=self._at)
-        self._say(channel, "ann", mentions=("tom",), reply_to=2)
+        self._say(channel, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann x",))
         forwarded = {"author": str(self._people["sid"].id), "sent_at": self._at.isoformat()}
         self._say(channel, "ann", forwarded=json.dumps(forwarded))
         for name in ("ann", "tom", "eve"):
             self._draft(channel, name)
         self._rows["member"][0] |= {"read": 1, "delivered": 1}
         self._rows["member"][1] |= {"read": 6, "delivered": 8}
-        # What is left behind by who has gone.
+        # Of ann's own words, and what is left behind by who has gone.
+        self._rows["mention"].append({"account": ann, "channel": channel.id, "seq": 1})
         self._rows["mention"].append({"account": eve, "channel": channel.id, "seq": 8})
         self._rows["hidden"].append({"account": eve, "channel": channel.id, "seq": 2})
 
     def _foreign(self) -> None:
         foreign = self._channel("foreign", "group", "fay", "own")
-        self._say(foreign, "fay", pinned_at=self._at, edited_at=self._at, reactions=("fay", "own"))
-        for number in range(10):
-            self._say(foreign, "own" if number % 2 else "fay", mentions=("own",))
+        for number in range(11):
+            self._say(
+                foreign,
+                "own" if number % 2 else "fay",
+                mentions=("own",),
+                pinned_at=self._at,
+                edited_at=self._at,
+                reactions=("fay v",),
+                hidden_by="own",
+            )
         self._draft(foreign, "fay")
+        self._rows["member"][-1] |= {"read": 11, "delivered": 11}
 
     def _others(self) -> None:
         door = self._channel("open", "group", "fay", "kim", open=True)
         for name in ("kim", "fay"):
             self._say(door, name)
         left = self._channel("left", "group", "tom", "kim", was=("ann",))
-        for name in ("tom", "ann", "tom"):
-            self._say(left, name)
-        for one, other, blocked in (("ann", "tom", False), ("sid", "own", False), ("ann", "cal", True)):
-            direct = self._channel(f"{one}+{other}", "direct", one, other, blocked=blocked)
+        self._say(left, "tom")
+        self._say(left, "ann", hidden_by="ann")
+        self._say(left, "tom")
+        for one, other, blocked in (("ann", "tom", 0), ("sid", "own", 0), ("ann", "cal", 1), ("ann", "bea", 1)):
+            direct = self._channel(f"{one}+{other}", "direct", one, other, blocked=bool(blocked))
             self._say(direct, other, mentions=(one,), pinned_at=self._at)
             self._say(direct, one)
-            self._say(direct, other)
+            self._say(direct, other, hidden_by=other)
+        self._say(self.channels["ann+tom"], "tom", hidden_by="ann")
+        self._react("ann+tom", 1, "ann x")
         for name in ("ann", "sid"):
             saved = self._channel(f"{name}'s saved", "saved", name)
             self._say(saved, name)
+            self._say(saved, name, text="", deleted_at=self._at)
         self._draft(self.channels["ann+tom"], "ann")
 
     def _account(self, name: str) -> None:
@@ -218,7 +233,8 @@ class Builder:
         **values: Any,
     ) -> None:
         """One message."""
-        whose = f"{channel.name} but for {hidden_by}" if hidden_by else channel.name
+        by = channel.name if who in channel.members else f"{channel.name} by {who}"
+        whose = f"{channel.name} but for {hidden_by}" if hidden_by else by
         seq = self._next(channel.id)
         place: Values = {"channel": channel.id, "seq": seq}
         channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())
@@ -227,9 +243,9 @@ class Builder:
         row |= {"mentions": [self._people[one].id for one in mentions] or None}
         if values.get("deleted_at"):
             row["hashtags"] = None
-        if reactions:
-            row["reactions"] = json.dumps([self._react(channel, place, whose, name) for name in reactions])
         self._rows["message"].append(place | row | values)
+        for reaction in reactions:
+            self._react(channel.name, seq, reaction)
         for name in mentions:
             self._rows["mention"].append(place | {"account": self._people[name].id})
         if values.get("edited_at"):
@@ -238,12 +254,19 @@ class Builder:
         if hidden_by:
             self._rows["hidden"].append(place | {"account": self._people[hidden_by].id})
 
-    def _react(self, channel: Channel, place: Values, whose: str, name: str) -> dict[str, Any]:
-        """One emoji under it, as the message tells of it."""
-        emoji, account = self._marks.private(whose, "emoji"), self._people[name].id
-        channel.emojis[place["seq"], name] = emoji
-        self._rows["reaction"].append(place | {"account": account, "emoji": emoji})
-        return {"emoji": emoji, "count": 1, "users": [str(account)]}
+    def _react(self, channel: str, seq: int, reaction: str) -> None:
+        """`<who> <which>`: one of the world's emoji, each of which is used in one channel first."""
+        who, _, which = reaction.partition(" ")
+        if which not in self.emojis:
+            self.emojis[which] = self._marks.private(channel, "emoji")
+        place: Values = {"channel": self.channels[channel].id, "seq": seq}
+        row = place | {"account": self._people[who].id, "emoji": self.emojis[which]}
+        self._rows["reaction"].append(row)
+        rows = [one for one in self._rows["reaction"] if place.items() <= one.items()]
+        counts = {one["emoji"]: [str(two["account"]) for two in rows if two["emoji"] == one["emoji"]] for one in rows}
+        message = next(one for one in self._rows["message"] if place.items() <= one.items())
+        told = [{"emoji": emoji, "count": len(users), "users": users} for emoji, users in counts.items()]
+        message["reactions"] = json.dumps(told)
 
     def _draft(self, channel: Channel, name: str) -> None:
         text = self._marks.private(name, "draft")

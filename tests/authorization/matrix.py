@@ -81,12 +81,18 @@ class Part(Struct):
         return any(actor.name in one.outsiders for one in self.ids.values())
 
 
-async def run(world: World, name: str, *, control_first: bool = True) -> None:
-    """Play everything there is to play about an op; `FoundError` at the first thing that is wrong."""
+async def run(world: World, name: str, *, control_first: bool = True, gates: bool = True) -> None:
+    """Play everything there is to play about an op; `FoundError` at the first thing that is wrong.
+
+    `<op>: <what>` is that sample alone.
+    """
+    name, _, which = name.partition(": ")
     for about, one in samples(name).items():
+        if which and about != which:
+            continue
         part = Part(world, world.server.router.ops[name], one, world.people[one.by], about)
         try:
-            await _play(part, control_first)
+            await _play(part, control_first, gates)
         except BaseException:
             world.ended = True
             world.forget()
@@ -98,12 +104,12 @@ async def run(world: World, name: str, *, control_first: bool = True) -> None:
             await world.heard()
 
 
-async def _play(part: Part, control_first: bool) -> None:
+async def _play(part: Part, control_first: bool, gates: bool) -> None:
     if control_first:
         await _allowed(part)
     await _ready(part)
     if part.gates:
-        if not part.about:
+        if gates and not part.about:
             await _refused(part)
             await _silence(part)
         await _elsewhere(part)
@@ -114,12 +120,12 @@ async def _play(part: Part, control_first: bool) -> None:
         await _allowed(part)
 
 
-async def refused(world: World, name: str) -> None:
+async def refused(world: World, name: str, actors: Collection[Actor] = (NOBODY, *KEYS)) -> None:
     """Only what the gates of an op refuse."""
     found = samples(name)[""]
     part = Part(world, world.server.router.ops[name], found, world.people[found.by])
     await _ready(part)
-    await _refused(part)
+    await _gated(part, actors)
     world.touched = True
     world.forget("osk_")
 
@@ -209,6 +215,8 @@ async def _allowed(part: Part) -> None:
         _expect(not strays, f"{name}: changes what is not theirs: {strays}")
         came = [one.said for one in played.others]
         _expect(part.sample.sends(came), f"{name}: is sent {came} first")
+        flaws = await part.world.flaws() if changed.tables else []
+        _expect(not flaws, f"{name}: leaves behind what does not fit together: {flaws}")
         part.answer = played.reply.body
         await _overheard(part, name, part.me.name, part.sample.told)
 
@@ -225,17 +233,21 @@ def _strays(part: Part, changed: Change, touches: set[str | None]) -> set[Row]:
 
 async def _refused(part: Part) -> None:
     """Whom a gate stops is told so at once, before anything else is done."""
-    for actor in (NOBODY, *KEYS):
-        if actor.key and part.by_key and actor.scoped:
-            continue
-        name, played, changed = await _playing(part, actor, part.frame)
-        _refusal(name, played, changed, "forbidden" if actor.key else "unauthenticated")
-        _expect(played.at_once, f"{name}: refused, but only after something was done")
+    await _gated(part, (NOBODY, *KEYS))
     for actor in SHUT:
         name, played, changed = await _playing(part, actor, part.frame)
         _expect(played.opened == actor.shut, f"{name}: opens a session: {played.opened}")
         _expect(played.code in ("unauthenticated", "closed 4401"), f"{name}: {played.code}")
         _unchanged(name, changed)
+
+
+async def _gated(part: Part, actors: Collection[Actor]) -> None:
+    for actor in actors:
+        if actor.key and part.by_key and actor.scoped:
+            continue
+        name, played, changed = await _playing(part, actor, part.frame)
+        _refusal(name, played, changed, "forbidden" if actor.key else "unauthenticated")
+        _expect(played.at_once, f"{name}: refused, but only after something was done")
 
 
 async def _elsewhere(part: Part) -> None:

@@ -42,11 +42,8 @@ class Memory:
     async def settle(self) -> None:
         """Wait until everything that was told has been delivered."""
         streams, journal = self._server.streams, self._server.posting.journal
-        while streams._tasks or journal._task is not None:
-            if streams._tasks:
-                await asyncio.wait(set(streams._tasks))
-            if journal._task is not None:
-                await asyncio.wait([journal._task])
+        while busy := {*streams._tasks, *streams._arrivals._tasks, *filter(None, [journal._task])}:
+            await asyncio.wait(busy)
 
     def restore(self) -> None:
         """Heads, access versions, standings and audiences as they were learnt."""

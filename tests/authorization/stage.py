@@ -13,6 +13,7 @@ from unittest.mock import patch
 import asyncpg
 
 from server import Config, Server
+from server.erasure import Erasures
 from server.external import Provider
 from server.head import Heads
 from tests.authorization import provider
@@ -63,13 +64,15 @@ async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator
 def _unobserved() -> Iterator[None]:
     """The test puts the database back to where it was, which the server rightly never expects: it must not look."""
 
-    async def run(self: Heads, tidy: object) -> None:
+    async def run(*_: object) -> None:
         await asyncio.Event().wait()
 
     with (
         patch("server.revocation._EVERY", 86400.0),
         patch("server.presence._MOMENT", 86400.0),
+        patch("server.erasure._MOMENT", 86400.0),
         patch.object(Heads, "run", run),
+        patch.object(Erasures, "run", run),
     ):
         yield
 

@@ -44,6 +44,21 @@ PROGRAM = "a program that may read profiles"
 CLOSED = b"closed: "
 STATE = "a-state-that-only-who-started-the-login-knows"
 _NUMBERS = count(1)
+_FLAWS = """
+    SELECT 'head of ' || s.id FROM stream s WHERE s.head <> greatest(
+           (SELECT coalesce(max(seq), 0) FROM fact WHERE stream = s.id),
+           (SELECT coalesce(max(seq), 0) FROM message WHERE channel = s.id))
+    UNION ALL
+    SELECT 'members of ' || c.id FROM channel c
+     WHERE c.members <> (SELECT count(*) FROM member m WHERE m.channel = c.id)
+    UNION ALL
+    SELECT 'owner of ' || c.id FROM channel c
+     WHERE c.owner NOT IN (SELECT account FROM member m WHERE m.channel = c.id)
+    UNION ALL
+    SELECT 'reactions to ' || m.channel || ' ' || m.seq FROM message m
+     WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
+           (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
+"""
 
 
 class World:
@@ -54,6 +69,7 @@ class World:
         self.marks, self.ledger = Marks(), Ledger(db)
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
+        self.emojis: dict[str, str] = {}
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
@@ -85,7 +101,7 @@ class World:
         self.people["gone"] = await maker.make("gone", deleted=True)
         builder = Builder(self.people, self.marks)
         builder.build()
-        self.channels = builder.channels
+        self.channels, self.emojis = builder.channels, builder.emojis
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
@@ -96,6 +112,7 @@ class World:
         await self._loose_tickets()
         self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
         await self.insert("api_key", row)
+        assert not await self.flaws()
         await self.ledger.learn()
         await self.memory.learn(self.channels.values(), self.people)
         self.memory.restore()
@@ -130,6 +147,18 @@ class World:
     def owners_known(self) -> set[str | None]:
         """Whoever owned something from the beginning."""
         return {owner for row in self.ledger.learnt for owner in row.owners}
+
+    async def flaws(self) -> list[str]:
+        """What does not fit together in the database."""
+        return [row[0] for row in await self._db.fetch(_FLAWS)]
+
+    async def function(self, name: str) -> str:
+        """The text that defines an SQL function."""
+        return str(await self._db.fetchval("SELECT pg_get_functiondef($1::regproc)", name))
+
+    async def define(self, text: str) -> None:
+        """Have an SQL function be another."""
+        await self._db.execute(text)
 
     async def columns(self) -> list[tuple[str, str]]:
         """Every column that can hold text, bytes or a place."""
@@ -167,7 +196,7 @@ class World:
         `touched` says that rows were changed, `ended` that logins were ended, which processes tell each other.
         """
         if self.touched or self.ended:
-            await self.memory.settle()
+            await self._quiet()
             await self.ledger.restore()
             self.memory.restore()
         if self.ended:
@@ -175,13 +204,17 @@ class World:
         self.touched = self.ended = False
         await self.listen()
 
-    async def rows(self) -> frozenset[Row]:
-        """The whole database, once everything is done that was asked for, also what is done after a reply."""
+    async def _quiet(self) -> None:
+        """Wait until everything is done that was asked for, also what is done after a reply."""
         async with asyncio.timeout(10):
             await self.server.router.drained()
             while self.server._later:
                 await asyncio.wait(self.server._later)
             await self.memory.settle()
+
+    async def rows(self) -> frozenset[Row]:
+        """The whole database, once everything is done that was asked for."""
+        await self._quiet()
         return await self.ledger.read()
 
     async def _settle(self) -> None:

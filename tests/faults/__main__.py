@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000), help="the same faults again")
     parser.add_argument("--nemesis", choices=["", *NEMESES], default="", help="only this one")
     parser.add_argument("--rate", type=float, default=PER_SECOND, help="messages a second while nothing hinders")
-    parser.add_argument("--scale", type=float, default=1.0, help="stretches the faults and the pauses between them")
+    parser.add_argument("--scale", type=float, default=1.0, help="stretches the faults")
     parser.add_argument("--runs", type=int, default=1, help="with the seeds that follow")
     options = parser.parse_args()
     good = True

@@ -93,6 +93,16 @@ class Node:
             raise RuntimeError(f"node {self.number} did not start:\n{self.log()}")
         self.clients.target = ("127.0.0.1", int(port))
 
+    async def come_back(self) -> None:
+        """Start it until it serves, as a supervisor would: what it needs may not be there yet."""
+        async with asyncio.timeout(90):
+            while True:
+                try:
+                    return await self.start()
+                except RuntimeError:
+                    await self.kill()
+                    await asyncio.sleep(0.3)
+
     def log(self) -> str:
         """What it wrote last."""
         return (self.folder / "log").read_text(errors="replace")[-4000:]

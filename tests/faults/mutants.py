@@ -143,7 +143,9 @@ async def rewritten(url: str, name: str) -> AsyncIterator[None]:
                 raise StaleError(f"{name}: message_append has {text.count(words)} times {words!r}")
             text = text.replace(words, others)
         await connection.execute(f"{text}; {rewrite.also}")
-        yield
-        await connection.execute(f"{before}; {rewrite.undo}")
+        try:
+            yield
+        finally:
+            await connection.execute(f"{before}; {rewrite.undo}")
     finally:
         await connection.close()

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.faults.cluster import Cluster, Node
 from tests.faults.history import Fault, Recorder
@@ -15,26 +15,32 @@ from tests.faults.store import Part
 
 
 class Nemesis:
-    """Breaks things at times and for times drawn from a seed; `scale` stretches them."""
+    """Breaks things at moments and for times drawn from a seed; `scale` stretches the times.
 
-    def __init__(self, name: str, cluster: Cluster, recorder: Recorder, *, seed: int, scale: float = 1.0) -> None:
+    The moments are shares of the work, so that a slow machine sees as many faults as a quick one; the last of them
+    comes when nearly everything is written, so that nothing later can make up for what is lost then.
+    """
+
+    def __init__(
+        self, name: str, cluster: Cluster, recorder: Recorder, *, strikes: int, seed: int, scale: float = 1.0
+    ) -> None:
         self.name, self._cluster, self._recorder = name, cluster, recorder
         self._random, self._scale = random.Random(seed), scale
-
-    async def run_once(self) -> None:
-        """A while of peace, then one fault."""
-        await self._rest(0.6, 1.5)
-        await self.strike()
+        self.moments = [*sorted(self._random.uniform(0.05, 0.9) for _ in range(strikes - 1)), 0.96]
 
     async def strike(self) -> None:
-        """One fault, from its start until everything is whole again."""
-        name = self._random.choice(SINGLE) if self.name == "all mixed" else self.name
+        """One fault, from its start until everything is whole again; of all mixed, sometimes two at once."""
+        names = [self.name]
+        if self.name == "all mixed":
+            names = self._random.sample(SINGLE, self._random.choice([1, 2]))
         start = self._recorder.now()
         try:
-            async with _FAULTS[name](self):
+            async with AsyncExitStack() as stack:
+                for name in names:
+                    await stack.enter_async_context(_FAULTS[name](self))
                 await self._rest(0.8, 2.5)
         finally:
-            self._recorder.log.faults.append(Fault(name, start, self._recorder.now()))
+            self._recorder.log.faults.append(Fault(" + ".join(names), start, self._recorder.now()))
 
     async def _rest(self, shortest: float, longest: float) -> None:
         await asyncio.sleep(self._random.uniform(shortest, longest) * self._scale)
@@ -50,7 +56,7 @@ class Nemesis:
         try:
             yield
         finally:
-            await asyncio.shield(node.start())
+            await asyncio.shield(node.come_back())
 
     @asynccontextmanager
     async def _node_paused(self) -> AsyncIterator[None]:
@@ -63,7 +69,7 @@ class Nemesis:
 
     @asynccontextmanager
     async def _part_killed(self, part: Part) -> AsyncIterator[None]:
-        """Whoever supervises it brings it back; once more dead than that it stays for no longer."""
+        """Whoever supervises it brings it back."""
         self._cluster.store.kill(part)
         try:
             yield

@@ -21,6 +21,7 @@ from tests.faults.workload import Workload
 QUIESCE = 10.0
 AFTERMATH = 0.3  # seconds in which what comes twice would come
 PER_SECOND = 140.0
+EACH = 250  # messages for each fault
 LONGEST = 1800.0
 
 Scenario = Callable[[Cluster, Workload, Recorder], Awaitable[None]]
@@ -45,7 +46,7 @@ async def run(
         await workload.prepare()
         before = await snapshot.deadlocks(cluster.store.url)
         if scenario is None:
-            enemy = Nemesis(nemesis, cluster, recorder, seed=seed, scale=scale)
+            enemy = Nemesis(nemesis, cluster, recorder, strikes=max(3, messages // EACH), seed=seed, scale=scale)
             await _under_fire(workload, enemy)
         else:
             await scenario(cluster, workload, recorder)
@@ -65,14 +66,14 @@ async def run(
 
 
 async def _under_fire(workload: Workload, nemesis: Nemesis) -> None:
-    """Work until everything is written; at least one fault falls into it, and none outlasts it."""
+    """Work until everything is written, with a fault at each of the nemesis' moments."""
     work = asyncio.create_task(workload.run())
     try:
         async with asyncio.timeout(LONGEST):
-            while not work.done():
-                strike = asyncio.create_task(nemesis.run_once())
-                await asyncio.wait([work, strike], return_when=asyncio.FIRST_COMPLETED)
-                await strike
+            for moment in nemesis.moments:
+                while workload.done < moment and not work.done():
+                    await asyncio.sleep(0.02)
+                await nemesis.strike()
             await work
     finally:
         work.cancel()

@@ -88,6 +88,6 @@ async def crowd(cluster: Cluster, workload: Workload, recorder: Recorder) -> Non
 
 
 async def _until(workload: Workload, share: float) -> None:
-    """Wait until so much of the work is acknowledged."""
-    while workload.acked < share * workload.wanted and workload.busy:
+    """Wait until so much of the work is begun."""
+    while workload.done < share:
         await asyncio.sleep(0.01)

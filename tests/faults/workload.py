@@ -92,9 +92,9 @@ class Workload:
         await asyncio.gather(*(self._write(number) for number in range(SENDERS)))
 
     @property
-    def busy(self) -> bool:
-        """Whether there is still something to write."""
-        return self._left > 0
+    def done(self) -> float:
+        """Which share of the work has been begun."""
+        return 1 - max(self._left, 0) / self.wanted
 
     async def stop(self) -> None:
         """Everybody leaves."""

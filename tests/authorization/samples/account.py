@@ -244,11 +244,14 @@ _ONESELF = {
         },
     ),
     "export": Sample(
-        lambda world: frames.AccountExport(), shows_blocked=True, proves=lambda reply: len(reply["blocked"]) == 1
+        lambda world: frames.AccountExport(),
+        shows=frozenset({"left but for ann"}),  # one's own words, also those one does not want to see
+        shows_blocked=True,
+        proves=lambda reply: len(reply["blocked"]) == 1 and reply["messages"],
     ),
     "delete": Sample(
         _delete,
-        touches=frozenset({"bea"}),
+        touches=frozenset({"bea", "group", "ann+tom"}),
         wrong={
             **proofs.password(_delete),
             **proofs.code(_delete),

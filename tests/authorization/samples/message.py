@@ -55,16 +55,22 @@ def _nonce(channel: str, seq: int) -> Any:
 _UNWRITABLE = "ann+cal"
 
 
-def blocked(frame: Making, **fields: Any) -> dict[str, Wrong]:
+def blocked(frame: Making, *also: str, **fields: Any) -> dict[str, Wrong]:
     """Where one blocks the other neither of them writes."""
-    there = changed(into(frame, _UNWRITABLE), **fields)
+    there = {name: changed(into(frame, name, *also), **fields) for name in (_UNWRITABLE, "ann+bea")}
     return {
-        "where I block the other": Wrong("forbidden", there),
-        "where the other blocks me": Wrong("forbidden", there, by="cal"),
+        "where I block the other": Wrong("forbidden", there[_UNWRITABLE]),
+        "where I block the other, again": Wrong("forbidden", there[_UNWRITABLE]),
+        "where the other blocks me": Wrong("forbidden", there["ann+bea"]),
+        "where I am blocked": Wrong("forbidden", there[_UNWRITABLE], by="cal"),
+        "where I am the one who blocks": Wrong("forbidden", there["ann+bea"], by="bea"),
     }
 
 
-_edit = _in_group(frames.MessageEdit, seq=1, text=_NEW)
+def _edit(world: World) -> frames.MessageEdit:
+    return frames.MessageEdit(channel=world.channels["group"].id, seq=1, text=_NEW, mentions=[world.tom.id])
+
+
 _delete = _in_group(frames.MessageDelete, seq=1)
 _delete_many = _in_group(frames.MessageDeleteMany, seqs=[1, 8])
 _pin = _in_group(frames.MessagePin, seq=2)
@@ -110,26 +116,26 @@ _SAYING = {
         touches=frozenset({"ann+tom"}),
         told={"message.created": frozenset({"ann", "tom"})},
         outsiders=EVERYBODY_ELSE | OUTSIDERS,
-        wrong=blocked(_forward, source=lambda world: world.channels[_UNWRITABLE].id, seq=1),
+        wrong=blocked(_forward, "source", seq=1),
     ),
 }
 
 _CHANGING = {
     "edit": Sample(
         _edit,
-        touches=MINE,
+        touches=MINE | {"tom"},
         told={"message.edited": GROUP},
         refused=NOT_THEIRS,
         unbound={"mentions": "user in channel"},
         wrong={
-            **blocked(_edit, seq=2),
+            **blocked(_edit, seq=2, mentions=[]),
             "somebody else's, as the owner": Wrong("forbidden", changed(_edit, seq=2)),
             "what I have forwarded": Wrong("forbidden", changed(_edit, seq=9)),
         },
     ),
     "delete": Sample(
         _delete,
-        touches=MINE | {"tom", "eve"},
+        touches=MINE | {"kim", "tom"},
         told={"message.deleted": GROUP},
         refused=NOT_THEIRS,
         wrong=blocked(_delete, seq=2),
@@ -151,7 +157,7 @@ _CHANGING = {
     ),
     "delete_many": Sample(
         _delete_many,
-        touches=MINE | {"tom", "eve", "group 8"},
+        touches=MINE | {"kim", "tom", "eve", "group 8"},
         told={"message.deleted": GROUP},
         refused=NOT_THEIRS,
         wrong={

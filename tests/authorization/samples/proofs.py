@@ -23,9 +23,9 @@ def changed(frame: Making, **fields: Any) -> Making:
     return make
 
 
-def into(frame: Making, channel: str) -> Making:
-    """The same frame for another channel."""
-    return changed(frame, channel=lambda world: world.channels[channel].id)
+def into(frame: Making, channel: str, *also: str) -> Making:
+    """The same frame for another channel, in further fields as well."""
+    return changed(frame, **dict.fromkeys(("channel", *also), lambda world: world.channels[channel].id))
 
 
 def password(frame: Making) -> dict[str, Wrong]:

@@ -1,0 +1,122 @@
+"""export: what is kept about an account, as pages of (where it stands, what it is).
+
+Rule: only what is the account's own: of a message its words, not what others made of it.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
+from protocol.audit import AuditEntry
+from protocol.draft import Draft
+from protocol.user import User
+from storage import audit as audits
+from storage import message as message_rows
+from storage import user as users
+from storage.pool import Database
+
+_NONE = UUID(int=0)
+
+
+async def blocked(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, User]]:
+    """Whom it has blocked, by name."""
+    found = await users.blocked(db, account, after, limit)
+    return [(one.username, one) for one in found.users]
+
+
+async def audit(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, AuditEntry]]:
+    """What concerned its security, newest first."""
+    found = await audits.entries(db, account, int(after) if after else None, limit)
+    return [(str(number), entry) for number, entry in found]
+
+
+async def channels(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedChannel]]:
+    """Where it is."""
+    rows = await db.fetch(
+        """
+        SELECT c.id, c.kind, c.name, c.owner = $1 AS owned, m.joined_at, m.read,
+               CASE WHEN d.low = $1 THEN d.high ELSE d.low END AS peer
+          FROM member m JOIN channel c ON c.id = m.channel LEFT JOIN direct d ON d.channel = c.id AND d.low <> d.high
+         WHERE m.account = $1 AND m.channel > $2 ORDER BY m.channel LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [
+        (
+            str(row["id"]),
+            ExportedChannel(
+                id=row["id"],
+                kind=row["kind"],
+                name=row["name"],
+                peer=row["peer"],
+                owned=bool(row["owned"]),
+                joined_at=row["joined_at"],
+                read=row["read"],
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def drafts(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Draft]]:
+    """What it has begun to write."""
+    rows = await db.fetch(
+        """
+        SELECT channel, text, reply_to, saved_at FROM draft
+         WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["channel"]), Draft(**row)) for row in rows]
+
+
+async def reactions(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReaction]]:
+    """What it has put under messages, oldest first."""
+    rows = await db.fetch(
+        """
+        SELECT id, channel, seq, emoji, at FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
+        """,
+        account,
+        int(after or 0),
+        limit,
+    )
+    return [
+        (
+            str(row["id"]),
+            ExportedReaction(channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"]),
+        )
+        for row in rows
+    ]
+
+
+async def messages(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedMessage]]:
+    """What it has said, wherever, in no order but one."""
+    rows = await db.fetch(
+        f"""
+        SELECT m.channel, m.nonce, {message_rows.COLUMNS} FROM message m
+         WHERE m.author = $1 AND m.nonce > $2 AND m.deleted_at IS NULL ORDER BY m.nonce LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [
+        (
+            str(row["nonce"]),
+            ExportedMessage(
+                channel=row["channel"], message=msgspec.structs.replace(message_rows.message(row), reactions=[])
+            ),
+        )
+        for row in rows
+    ]
+
+
+def _id(after: str) -> UUID:
+    return UUID(after) if after else _NONE
