@@ -42,7 +42,7 @@ async def measure(
     """Let a community live for a while."""
     plan = await stage.community(server.url, options.people, options.channels, options.each)
     async with running(server, plan, options.generators) as one:
-        await one.measure(one.crew.order(Live(seconds, options.rate / len(one.crew.hands))), seconds)
+        await one.measure(one.crew.order(Live(seconds, options.rate)), seconds)
         totals, figures = one.course.totals, one.figures(scenario)
         about = {
             "people": len(plan.seats),

@@ -52,7 +52,7 @@ async def measure(server: Target, options: argparse.Namespace) -> tuple[report.R
     async with running(server, plan, options.generators) as one:
         await one.crew.order(Leave())
         await one.crew.order(Talk(_LONGEST, _DEPTH, each=options.gap))
-        talking = asyncio.create_task(one.crew.order(Talk(_LONGEST, rate=options.rate / len(one.crew.hands))))
+        talking = asyncio.create_task(one.crew.order(Talk(_LONGEST, rate=options.rate)))
         await asyncio.sleep(1.0)
         took, storm = await one.measure(_storm(one, talking))
         about = {
@@ -62,6 +62,7 @@ async def measure(server: Target, options: argparse.Namespace) -> tuple[report.R
             "resume_s": round(took, 2),
             "resume_ms": summary(storm.resume),
             "resumed": sum(storm.resume.values()),
+            "server_us_per_resume": one.server_us(sum(storm.resume.values())),
             "live_p95_ms": percentiles(storm.delivery, (0.95,))[0],
             "workers": len(server.workers),
         }

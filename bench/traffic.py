@@ -41,11 +41,10 @@ async def measure(
     """Messages for a while."""
     plan = await stage(server.url)
     async with running(server, plan, options.generators) as one:
-        rate = options.rate / len(one.crew.hands)
         if options.warm_up:
-            await one.crew.order(Talk(options.warm_up, options.depth, rate))
+            await one.crew.order(Talk(options.warm_up, options.depth, options.rate))
             await one.crew.settle()
-        await one.measure(one.crew.order(Talk(options.seconds, options.depth, rate)), options.seconds)
+        await one.measure(one.crew.order(Talk(options.seconds, options.depth, options.rate)), options.seconds)
         about: report.Result = {"rate": options.rate} if options.rate else {"depth": options.depth}
         about |= {"sockets": len(plan.seats), "channels": len(plan.rooms), "workers": len(server.workers)}
         return one.figures(scenario) | about, one.course

@@ -73,7 +73,7 @@ class Arrivals:
             if seq > max(place.head, stream.head):
                 reset.append(place.id)
                 seq = place.head
-            if not await self._arrive(ctx, stream, seq, place.access, entered):
+            if not await self._arrive(ctx, stream, seq, place, entered):
                 reset.append(place.id)
             if number % _IN_ONE_TURN == 0:
                 await asyncio.sleep(0)
@@ -83,39 +83,40 @@ class Arrivals:
                 await self._enter(ctx, found, head)
         return reset
 
-    async def _arrive(self, ctx: Context, stream: Stream, seq: int, access: int, entered: dict[UUID, int]) -> bool:
-        """Let a socket hear a stream from its place on; False when what is behind that cannot be had any more."""
-        if seq >= stream.head:
-            self._streams.place(stream, ctx, seq, access)
+    async def _arrive(self, ctx: Context, stream: Stream, seq: int, place: Place, entered: dict[UUID, int]) -> bool:
+        """Let a socket hear a stream from a seq on; False when what is behind that cannot be had any more."""
+        if seq >= max(stream.head, place.head):
+            self._streams.place(stream, ctx, seq, place.access)
             return True
         if ctx in stream.coming:
             return True
         stream.coming[ctx] = None
         try:
-            return await self._catch_up(ctx, stream, seq, access, entered)
+            return await self._catch_up(ctx, stream, seq, place, entered)
         finally:
             del stream.coming[ctx]
 
-    async def _catch_up(self, ctx: Context, stream: Stream, seq: int, access: int, entered: dict[UUID, int]) -> bool:
-        session = ctx.session
+    async def _catch_up(self, ctx: Context, stream: Stream, seq: int, place: Place, entered: dict[UUID, int]) -> bool:
+        """Up to the head of the place at least, also when this process has not heard so far itself."""
+        session, access, upto = ctx.session, place.access, place.head
         whole = True
-        while seq < stream.head and whole:
+        while seq < max(stream.head, upto) and whole:
             if session is None or ctx.session is not session or not ctx.connected:
                 return True
-            frames, now = stream.since(seq), stream.access
+            frames, now = stream.since(seq) if seq < stream.head else None, stream.access
             if frames is None:
                 async with self._reading:
                     missed = await storage.missed(self._pool, stream.id, seq, _FETCHED)
                 if missed is None or not missed.follows(seq) or missed.head - seq > _FAR_BEHIND:
-                    whole, seq = False, stream.head
+                    whole, seq = False, max(stream.head, upto)
                     continue
                 frames, now = [frame(1, body) for _, body in missed.facts], missed.access
                 self.fetched += len(frames)
             if now != access:
-                place = await storage.place(self._pool, session.account, stream.id)
-                if place is None:
+                found = await storage.place(self._pool, session.account, stream.id)
+                if found is None:
                     return True  # no longer a member: that is told by another stream
-                access = place.access
+                access = found.access
                 if now > access:
                     continue
             seq += len(frames)
@@ -192,7 +193,7 @@ class Arrivals:
     async def _enter(self, ctx: Context, place: Place, head: int) -> None:
         stream = self._streams.follow(place, personal=False)
         if stream not in ctx.streams:
-            await self._arrive(ctx, stream, head, place.access, {})
+            await self._arrive(ctx, stream, head, place, {})
 
     async def stop(self) -> None:
         """Let nobody in any more."""

@@ -75,7 +75,8 @@ class Change:
 
     async def standing(self, user: UUID, channel: UUID, *, writes: bool = True) -> Standing:
         """How a user stands in a channel now; refused like by the rule of the op if they are no member (any more)."""
-        found = await channels.member(self.tx, user, channel) if self.holds(channel) else None
+        held = self.holds(channel) or self.holds(user)  # nobody comes or goes without holding both
+        found = await channels.member(self.tx, user, channel) if held else None
         if found is None:
             raise Missing
         if writes and not found.writes:

@@ -54,11 +54,11 @@ class Whereabouts:
         self._moved: set[UUID] = set()
         self._watchers: dict[UUID, set[Context]] = {}
         self._watching: dict[Context, dict[UUID, Presence | None]] = {}  # what each was told last
-        self._dirty: dict[UUID, None] = {}
+        self._dirty: dict[UUID, set[Context] | None] = {}  # to be looked at, for some watchers or for all
         self._again: list[UUID] = []
         self._elsewhere: set[UUID] = set()  # of the watched ones, as last heard
         self._asked_at = self._renewed_at = -1e9
-        self._sharing = False
+        self._sharing = self._missed = False  # whether others know who is here; whether Redis was away meanwhile
         self._wake = asyncio.Event()
         carrier.hear_presence(self._look_at, self._look_at_all)
 
@@ -92,10 +92,23 @@ class Whereabouts:
             self._carrier.tell_presence(account)
             self._look_at(account)
 
+    def sees_otherwise(self, account: UUID) -> None:
+        """An account has chosen to see more of others, or less."""
+        for ctx, watching in self._watching.items():
+            if ctx.session is not None and ctx.session.account == account:
+                for user in watching:
+                    self._look_for(ctx, user)
+
     def _look_at(self, account: UUID) -> None:
         if account in self._watchers:
             self._dirty[account] = None
             self._wake.set()
+
+    def _look_for(self, ctx: Context, account: UUID) -> None:
+        some = self._dirty.setdefault(account, set())
+        if some is not None:
+            some.add(ctx)
+        self._wake.set()
 
     def _look_at_all(self) -> None:
         self._dirty.update(dict.fromkeys(self._watchers))
@@ -127,7 +140,7 @@ class Whereabouts:
         for one in found:
             if one.user in watching:
                 watching[one.user] = one
-                self._look_at(one.user)  # it may have changed before it was watched
+                self._look_for(ctx, one.user)  # it may have changed before it was watched
         return found
 
     def _add(self, user: UUID, ctx: Context) -> None:
@@ -185,9 +198,12 @@ class Whereabouts:
         if not self._sharing or now - self._renewed_at >= _RENEW:
             before = self._leases.others
             if not await self._leases.renew():
+                self._missed = True
+                self._look_again()
                 return
             self._sharing, self._renewed_at = True, now
-            if before - self._leases.others:
+            if self._missed or before - self._leases.others:
+                self._missed = False
                 self._look_at_all()
         if not self._leases.whole and await self._leases.fill(self._told_here):
             self._carrier.tell_presence(None)
@@ -240,19 +256,20 @@ class Whereabouts:
 
     async def _tell(self) -> None:
         """What is different from what was told last."""
-        dirty, self._dirty = list(self._dirty), {}
+        dirty, self._dirty = list(self._dirty.items()), {}
         while dirty:
-            some = {one: self._audience(one) for one in dirty[-_AT_ONCE:] if one in self._watchers}
+            some = {one: self._audience(one, only) for one, only in dirty[-_AT_ONCE:] if one in self._watchers}
             try:
                 await self._tell_of(some)
             except BaseException:
-                self._dirty.update(dict.fromkeys(dirty))
+                self._dirty.update((one, None) for one, _ in dirty)
                 raise
             del dirty[-_AT_ONCE:]
 
-    def _audience(self, user: UUID) -> list[tuple[Context, UUID]]:
+    def _audience(self, user: UUID, only: set[Context] | None) -> list[tuple[Context, UUID]]:
         """Who watches, and for whom: nobody else may be told by what is read now."""
-        return [(ctx, ctx.session.account) for ctx in self._watchers[user] if ctx.session is not None]
+        watchers = self._watchers[user] if only is None else self._watchers[user] & only
+        return [(ctx, ctx.session.account) for ctx in watchers if ctx.session is not None]
 
     async def _tell_of(self, audiences: dict[UUID, list[tuple[Context, UUID]]]) -> None:
         if not audiences:

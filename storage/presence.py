@@ -179,18 +179,18 @@ class Leases:
 
     def __init__(self, script: Script, seconds: int) -> None:
         self._script, self._seconds = script, seconds
-        self._me = secrets.token_hex(8)
+        self.name = secrets.token_hex(8)
         self._nodes: list[str] = []
         self.whole = False  # whether Redis has all that it was told
 
     @property
     def others(self) -> frozenset[str]:
         """The other nodes whose leases were last seen to last."""
-        return frozenset(self._nodes) - {self._me}
+        return frozenset(self._nodes) - {self.name}
 
     async def renew(self) -> bool:
         """Keep this node's set for another while, and learn who else has one; whether Redis was there."""
-        told = await self._script(_RENEW, self._keys(self._me), [self._me, self._seconds])
+        told = await self._script(_RENEW, self._keys(self.name), [self.name, self._seconds])
         if told is None:
             return False
         kept, *nodes = told
@@ -200,7 +200,7 @@ class Leases:
 
     async def fill(self, accounts: Iterable[UUID]) -> bool:
         """Make this node's set anew, in one stroke; whether that is done."""
-        mine, draft = _SET % self._me, _SET % f"{self._me}:new"
+        mine, draft = _SET % self.name, _SET % f"{self.name}:new"
         await self._script("return redis.call('DEL', KEYS[1])", [draft], [])
         members, told = iter([b"", *(account.bytes for account in accounts)]), True
         while told and (some := list(islice(members, _AT_ONCE))):
@@ -213,7 +213,7 @@ class Leases:
         for word, accounts in (("SADD", came), ("SREM", went)):
             members = iter(accounts)
             while self.whole and (some := [account.bytes for account in islice(members, _AT_ONCE)]):
-                self.whole = bool(await self._script(_CHANGE, [_SET % self._me], [word, *some]))
+                self.whole = bool(await self._script(_CHANGE, [_SET % self.name], [word, *some]))
 
     async def elsewhere(self, accounts: Sequence[UUID]) -> set[UUID] | None:
         """Those of these accounts that are on other nodes."""
@@ -228,7 +228,7 @@ class Leases:
 
     async def _flags(self, members: Sequence[bytes]) -> bytes | None:
         for _ in range(5):
-            keys = [_NODES, *(_SET % node for node in self._nodes if node != self._me)]
+            keys = [_NODES, *(_SET % node for node in self._nodes if node != self.name)]
             told = await self._script(_AMONG, keys, [" ".join(self._nodes), *members])
             if not isinstance(told, list):
                 return told or None
@@ -238,7 +238,7 @@ class Leases:
     async def drop(self) -> None:
         """End this node's lease."""
         self.whole = False
-        await self._script(_DROP, self._keys(self._me), [self._me])
+        await self._script(_DROP, self._keys(self.name), [self.name])
 
     @staticmethod
     def _keys(node: str) -> list[str]:

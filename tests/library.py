@@ -1,8 +1,9 @@
 """A small server of streams for tests of the client: it keeps every fact, and forgets to send those it is told to."""
 
+import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +14,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from protocol.channel import Channel, Membership
-from protocol.frame import Body
-from protocol.session import Head, Pong
+from protocol.client import Client
+from protocol.frame import Body, Event, Fact
+from protocol.session import Head, Pong, SessionHello, SessionPing
 from tests.peer import ACCOUNT, OPENED, RESUMED, Peer, ok
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,7 +47,7 @@ class Library(Peer):
         self.facts: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
         self.heads: dict[UUID, int] = defaultdict(int)
         self.shown: list[UUID] = []  # in `channels`
-        self.reset: set[UUID] = set()
+        self.reset: set[UUID] = set()  # whose old facts are gone
         self.cut_replay_after: int | None = None
         self.hearing: ServerConnection | None = None
         self.answers |= {"session.open": self.open, "session.resume": self.resume, "session.ping": self.ping}
@@ -80,7 +82,7 @@ class Library(Peer):
 
     async def resume(self, request: dict[str, Any]) -> None:
         socket, cursors = self.socket, {UUID(one["stream"]): one["seq"] for one in request["cursors"]}
-        reset = [stream for stream in cursors if stream in self.reset]
+        reset = [stream for stream, seq in cursors.items() if stream in self.reset and seq != self.heads[stream]]
         while missed := [
             fact
             for stream, seq in cursors.items()
@@ -125,3 +127,33 @@ async def a_library() -> AsyncIterator[Library]:
     library = Library()
     async with serve(library.talk, "127.0.0.1", 0, process_request=library.gate, compression=None) as library.server:
         yield library
+
+
+# What a program got from it
+
+
+async def come(client: Client, count: int) -> list[Event]:
+    """The next events, apart from greetings."""
+    found: list[Event] = []
+    async with asyncio.timeout(20):
+        async for event in client.events():
+            found += [] if isinstance(event, SessionHello) else [event]
+            if len(found) >= count:
+                return found
+    raise AssertionError("the client ended")
+
+
+def places(events: Iterable[Event]) -> list[tuple[UUID, int]]:
+    assert all(isinstance(event, Fact) for event in events), events
+    return [(event.stream, event.seq) for event in events if isinstance(event, Fact)]
+
+
+async def nothing_more(client: Client) -> None:
+    """Nothing but greetings came, up to the reply of a ping."""
+    await client.call(SessionPing(), retry=True)
+    while True:
+        try:
+            event = await client.wait_for(Event, timeout=0.01)
+        except TimeoutError:
+            return
+        assert isinstance(event, SessionHello)

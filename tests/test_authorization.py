@@ -1,7 +1,7 @@
 """authorization: every actor against every op and every id, from the registry (see tests/authorization)."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from unittest.mock import patch
 
@@ -14,7 +14,6 @@ from server.handlers import collect
 from server.hub import Hub
 from storage.ids import new_id
 from tests.authorization import checks, endings, matrix, mutants, queries, queries_account, queries_channel
-from tests.authorization.actors import NOBODY
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
 from tests.authorization.stage import Log, staged
@@ -83,47 +82,47 @@ async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -
     """Of what runs alone, or needs no task, nobody sees when it was refused: there the second line goes, too."""
     op = world.server.router.ops[name]
     unseen = op.alone or not op.awaits
-    for what, rule, gates in mutants.rules(world, name):
+    for what, rule, scenes in mutants.rules(world, name):
         with mutants.ruled(world, name, rule), mutants.without_second_line(world) if unseen else nullcontext():
-            await _noticed(world, what, name, gates=gates)
+            await _noticed(world, what, name, scenes)
 
 
-@pytest.mark.parametrize(("name", "field"), mutants.RECHECKED, ids="-".join)
+@pytest.mark.parametrize(("name", "field"), mutants.RECHECKED)
 async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, field: str) -> None:
     """The rule lets everybody pass, and yet nobody gets any further; without the second look they would."""
     rule = mutants.for_anybody(world, name, field)
     with mutants.ruled(world, name, rule):
-        await matrix.run(world, name, gates=False)
+        await matrix.run(world, name, matrix.IDS)
         with mutants.RECHECKED[name, field]():
-            await _noticed(world, f"with {field} for anybody, twice", name, gates=False)
+            await _noticed(world, f"with {field} for anybody, twice", name, matrix.IDS)
 
 
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:
             if name not in PUBLIC_OPS:
-                await matrix.refused(world, name, [NOBODY])
+                await matrix.run(world, name, [matrix.nobody_refused])
 
 
 @pytest.mark.parametrize("query", (*queries_account.QUERIES, *queries_channel.QUERIES), ids=str)
 async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: queries.Query) -> None:
     for name in query.ops:
         with queries.queried(query):
-            await _noticed(world, str(query), name, gates=False)
+            await _noticed(world, str(query), name, matrix.ROWS)
 
 
 @pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS), ids=lambda one: one.name)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):
-            await _noticed(world, code.name, name)
+            await _noticed(world, code.name, name, matrix.CHECKS)
 
 
 @pytest.mark.parametrize("function", checks.FUNCTIONS, ids=lambda one: one.name)
 async def test_an_sql_function_that_lacks_one_condition_is_noticed(world: World, function: checks.Function) -> None:
     for name in function.ops:
         async with function.written(world):
-            await _noticed(world, function.name, name, gates=False)
+            await _noticed(world, function.name, name, matrix.ROWS)
 
 
 @pytest.mark.parametrize("ending", endings.ENDINGS.values(), ids=endings.ENDINGS)
@@ -138,10 +137,10 @@ async def test_a_login_that_ends_without_its_sockets_is_noticed(world: World) ->
     await world.reset()
 
 
-async def _noticed(world: World, what: str, name: str, *, gates: bool = True) -> None:
+async def _noticed(world: World, what: str, name: str, scenes: Sequence[matrix.Scene]) -> None:
     world.mutants += 1
     try:
-        await matrix.run(world, name, control_first=False, gates=gates)
+        await matrix.run(world, name, scenes)
     except matrix.FoundError:
         return
     raise AssertionError(f"{name} {what}: nothing in the matrix notices")

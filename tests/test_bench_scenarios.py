@@ -49,7 +49,7 @@ async def measured(server: Target, file: Path, scenario: str, *options: str) -> 
     assert found["scenario"] == scenario
     assert {name: found[name] for name in FLAWS} == dict.fromkeys(FLAWS, 0)
     assert found["acked"] > 0
-    assert found["acked_per_s"] == pytest.approx(found["acked"] / found["seconds"], abs=1)
+    assert found["acked_per_s"] == pytest.approx(found["acked"] / found["seconds"], rel=0.1, abs=1)
     assert 1 < found["server_us_per_message"] < 1_000_000
     assert 0 < found["ack_ms"]["p50"] <= found["ack_ms"]["p95"] <= found["ack_ms"]["p99"] < 60_000
     assert 20 < found["server_rss_mib"] < 1000

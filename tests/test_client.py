@@ -4,16 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from protocol.account import AccountGet, AccountLogin, AccountRegister, SecondStep, Tokens
+from protocol.account import AccountLogin, SecondStep, Tokens
 from protocol.client import Client, Disconnected
 from protocol.client.inbox import Inbox
-from protocol.device import DeviceRevokeOthers
 from protocol.error import (
     Invalid,
     Overloaded,
@@ -24,10 +21,7 @@ from protocol.error import (
 )
 from protocol.frame import Body, Event, Request
 from protocol.session import Pong, SessionGoingAway, SessionHello, SessionPing
-from server import Config, Server
-from tests.cable import a_cable
-from tests.conftest import QUICK, Starter
-from tests.peer import OPENED, Peer, a_peer, no, ok, tokens
+from tests.peer import Peer, a_peer, no, ok, tokens
 
 
 class Tick(Event, frozen=True, tag="tick.happened"):
@@ -246,139 +240,6 @@ async def test_a_repeatable_call_waits_as_long_as_the_server_asks(peer: Peer) ->
     assert len(peer.asked("thing.look")) == 6
 
 
-async def test_coming_back_opens_the_session_before_anything_else(peer: Peer) -> None:
-    async with Client(peer.url) as client:
-        assert (await client.open(tokens())) == OPENED
-        peer.socket.transport.abort()
-        await peer.sockets_made(2)
-        await client.call(SessionPing())
-    assert [request["op"] for request in peer.requests] == ["session.open", "session.resume", "session.ping"]
-    assert {request["token"] for request in peer.requests[:2]} == {"access-0"}
-
-
-async def test_an_api_key_opens_the_session_again_as_it_is(peer: Peer) -> None:
-    async with Client(peer.url) as client:
-        await client.open("key-1")
-        peer.socket.transport.abort()
-        await client.call(SessionPing(), retry=True)
-    assert [request.get("token") for request in peer.requests] == ["key-1", "key-1", None]
-    assert not peer.renewed
-
-
-async def test_old_tokens_are_renewed_before_coming_back_and_handed_to_the_program(peer: Peer) -> None:
-    kept: list[Tokens] = []
-    async with Client(peer.url, on_tokens=kept.append) as client:
-        await client.open(tokens(lasting=30))
-        assert peer.asked("session.open")[0]["token"] == "access-1"
-        assert [one.refresh for one in kept] == ["refresh-1"]
-        assert client.tokens == kept[0]
-        peer.socket.transport.abort()
-        await client.call(SessionPing(), retry=True)
-        assert peer.renewed == 1
-        assert (await client.refresh()).access == "access-2"
-    assert [request["token"] for request in peer.requests if "token" in request] == ["access-1", "access-1"]
-
-
-@pytest.mark.parametrize("code", ["unauthenticated", "session_revoked"])
-async def test_tokens_that_turn_out_to_be_old_are_renewed(peer: Peer, code: str) -> None:
-    """As when a program starts with tokens that it kept for a week."""
-
-    async def choosy(request: dict[str, Any]) -> dict[str, Any] | None:
-        if request["token"] != "access-0":
-            return ok(OPENED)
-        await peer.socket.send(json.dumps({"re": request["id"], **no(code)}))
-        if code == "session_revoked":
-            await peer.socket.close(4401, "over")
-        return None
-
-    peer.answers["session.open"] = choosy
-    async with Client(peer.url) as client:
-        assert (await client.open(tokens())) == OPENED
-        assert client.tokens is not None
-        assert client.tokens.access == "access-1"
-        await client.call(SessionPing())
-
-
-@pytest.mark.parametrize("code", ["unauthenticated", "session_revoked"])
-async def test_a_login_that_is_really_over_is_told(peer: Peer, code: str) -> None:
-    peer.answers["session.open"] = lambda _: no(code)
-    peer.answers["account.refresh"] = lambda _: no("session_revoked")
-    async with Client(peer.url) as client:
-        with pytest.raises(SessionRevoked):
-            await client.open(tokens())
-        assert len(peer.asked("account.refresh")) == 1
-
-
-async def test_a_login_that_ended_while_away_ends_the_client(peer: Peer) -> None:
-    async with Client(peer.url) as client:
-        await client.open(tokens(lasting=0))
-        peer.answers["session.resume"] = lambda _: no("session_revoked")
-        peer.socket.transport.abort()
-        with pytest.raises(SessionRevoked):
-            await client.call(SessionPing(), retry=True)
-        await asyncio.wait_for(client.wait_closed(), 5)
-    assert peer.renewed == 1
-
-
-async def test_a_lost_refresh_reply_is_asked_for_again_with_the_same_nonce(peer: Peer) -> None:
-    def lose_twice(request: dict[str, Any]) -> dict[str, Any] | None:
-        if len(peer.asked("account.refresh")) > 2:
-            return peer.renew(request)
-        peer.socket.transport.abort()
-        return None
-
-    peer.answers["account.refresh"] = lose_twice
-    async with Client(peer.url) as client:
-        await client.open(tokens())
-        renewed = await client.refresh()
-        assert renewed.access == "access-1"
-        trades = peer.asked("account.refresh")
-        assert {trade["refresh"] for trade in trades} == {"refresh-0"}
-        assert len({trade["nonce"] for trade in trades}) == 1
-        await client.refresh()
-        assert len({trade["nonce"] for trade in peer.asked("account.refresh")}) == 2
-
-
-async def test_refreshes_at_once_are_one(peer: Peer) -> None:
-    async with Client(peer.url) as client:
-        await client.open(tokens())
-        renewed = await asyncio.gather(*[client.refresh() for _ in range(10)])
-    assert len({one.access for one in renewed}) == 1
-    assert peer.renewed == 1
-
-
-async def test_a_refresh_that_its_caller_gave_up_still_keeps_its_tokens(peer: Peer) -> None:
-    answer = asyncio.Event()
-
-    async def slowly(request: dict[str, Any]) -> dict[str, Any]:
-        await answer.wait()
-        return peer.renew(request)
-
-    kept: asyncio.Queue[Tokens] = asyncio.Queue()
-    peer.answers["account.refresh"] = slowly
-    async with Client(peer.url, on_tokens=kept.put_nowait) as client:
-        await client.open(tokens())
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.refresh(), 0.05)
-        answer.set()
-        assert (await asyncio.wait_for(kept.get(), 5)).access == "access-1"
-        assert client.tokens is not None
-        assert client.tokens.access == "access-1"
-
-
-async def test_a_program_that_fails_to_keep_tokens_stays_connected(
-    peer: Peer, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(_: Tokens) -> None:
-        raise OSError("disk full")
-
-    async with Client(peer.url, on_tokens=fail) as client:
-        await client.open(tokens(lasting=0))
-        await client.call(SessionPing())
-    assert "disk full" in caplog.text
-    assert "refresh-1" not in caplog.text
-
-
 async def test_going_away_is_followed_once_every_reply_is_there(peer: Peer) -> None:
     answer = asyncio.Event()
 
@@ -463,92 +324,4 @@ async def test_closing_ends_calls_and_loops_over_events(peer: Peer) -> None:
     with pytest.raises(Disconnected):
         await calling
     with pytest.raises(Disconnected):
-        await client.call(SessionPing())
-
-
-# Against the real server
-
-
-async def registered(client: Client) -> Tokens:
-    fresh = await client.call(AccountRegister(username="ann", password="correct horse battery"))
-    await client.open(fresh)
-    return fresh
-
-
-async def test_a_cut_cable_is_mended_without_the_program(server: Server) -> None:
-    async with a_cable(server.port) as (cable, url), Client(url) as client:
-        await registered(client)
-        for _ in range(3):
-            pings = [asyncio.create_task(client.call(SessionPing(), retry=True)) for _ in range(10)]
-            await asyncio.sleep(0)
-            cable.cut()
-            await asyncio.gather(*pings)
-            assert (await client.call(AccountGet())).username == "ann"
-
-
-async def test_a_refresh_whose_reply_was_lost_does_not_end_the_login(server: Server) -> None:
-    async with a_cable(server.port) as (cable, url), Client(url) as client:
-        before = await registered(client)
-        cable.mute = True
-        renewed = await client.refresh()
-        assert renewed.refresh != before.refresh
-        assert (await client.call(AccountGet())).username == "ann"
-        assert (await client.refresh()).refresh != renewed.refresh
-        assert not cable.mute
-
-
-async def test_tokens_kept_for_too_long_are_renewed_when_they_are_opened(server: Server) -> None:
-    async with Client(server.url) as client:
-        fresh = await registered(client)
-    kept: list[Tokens] = []
-    stale = msgspec.structs.replace(fresh, access="expired")
-    async with Client(server.url, on_tokens=kept.append) as client:
-        opened = await client.open(stale)
-        assert opened.account == fresh.account
-        assert kept == [client.tokens]
-        assert kept[0].device == fresh.device
-
-
-async def test_a_revoked_device_is_told_and_does_not_come_back(server: Server) -> None:
-    async with Client(server.url) as phone, Client(server.url) as laptop:
-        await registered(phone)
-        login = await laptop.call(AccountLogin(login="ann", password="correct horse battery"))
-        assert isinstance(login, Tokens)
-        await laptop.open(login)
-        listening = asyncio.create_task(phone.wait_for(SessionHello))
-        await laptop.call(DeviceRevokeOthers())
-        assert (await asyncio.wait_for(phone.wait_closed(), 5))[0] == 4401
-        with pytest.raises(SessionRevoked):
-            await listening
-        with pytest.raises(SessionRevoked):
-            await phone.call(SessionPing())
-        await laptop.call(SessionPing())
-
-
-async def test_a_restarting_server_keeps_its_clients(database: str, redis_url: str, folder: Path) -> None:
-    settings = {**QUICK, "data": folder, "database_url": database, "redis_url": redis_url}
-    async with Server(Config(**settings)) as first:
-        client = await Client(first.url).__aenter__()
-        await registered(client)
-        port = first.port
-    assert (await client.wait_for(SessionGoingAway)).reason == "restart"
-    calling = asyncio.create_task(client.call(AccountGet()))
-    async with Server(Config(**settings | {"port": port})):
-        assert (await calling).username == "ann"
-        assert isinstance(await client.wait_for(SessionHello), SessionHello)
-        await client.close()
-
-
-async def test_a_stranger_that_does_not_log_in_is_closed_for_it(start: Starter) -> None:
-    server = await start(login_timeout=1.0)
-    async with Client(server.url) as client:
-        assert (await asyncio.wait_for(client.wait_closed(), 10))[0] == 4408
-        with pytest.raises(TooLate):
-            await client.call(SessionPing())
-
-
-async def test_a_unix_socket_serves_as_well(start: Starter, folder: Path) -> None:
-    await start(unix_socket=folder / "socket")
-    async with Client("ws://localhost", unix_socket=folder / "socket") as client:
-        assert (await registered(client)).access
         await client.call(SessionPing())

@@ -69,6 +69,12 @@ class Friend(Client):
         assert self.cable is not None
         self.cable.cut()
 
+    async def lose_and_regain(self) -> None:
+        before = self.connections()
+        self.cut()
+        async with self.told, asyncio.timeout(20):
+            await self.told.wait_for(lambda: self.connections() > before)
+
     def connections(self) -> int:
         return 1 + sum(isinstance(event, SessionHello) for event in self.story)
 
@@ -134,10 +140,7 @@ async def test_a_thousand_messages_over_cut_cables_come_once_and_in_order(start:
         async def scissors() -> None:
             for friend in (bob, ann, bob, ann, bob):
                 await asyncio.sleep(random.uniform(0.0, 0.1))
-                before = friend.connections()
-                friend.cut()
-                async with friend.told:
-                    await friend.told.wait_for(lambda before=before, friend=friend: friend.connections() > before)
+                await friend.lose_and_regain()
 
         cutting = asyncio.create_task(scissors())
         acked = await talk(channel, 495, ann, bob)

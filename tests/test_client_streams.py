@@ -2,20 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from protocol.channel import ChannelGet, ChannelLeft, ChannelList, Memberships
 from protocol.client import Client, Disconnected, StreamReset
-from protocol.codec import encode
-from protocol.frame import Event, Fact
+from protocol.frame import Fact
 from protocol.message import MessageDeleted, MessageSent
-from protocol.session import SessionClose, SessionHello, SessionPing
+from protocol.session import SessionClose, SessionPing
 from protocol.typing import TypingStopped
-from tests.library import START, Library, a_library, builtins, membership
+from tests.library import START, Library, a_library, builtins, come, membership, nothing_more, places
 from tests.peer import ACCOUNT, no, ok, tokens
 
 ROOM, HALL, YARD = uuid4(), uuid4(), uuid4()
@@ -25,33 +24,6 @@ ROOM, HALL, YARD = uuid4(), uuid4(), uuid4()
 async def library() -> AsyncIterator[Library]:
     async with a_library() as one:
         yield one
-
-
-async def come(client: Client, count: int) -> list[Event]:
-    """The next events, apart from greetings."""
-    found: list[Event] = []
-    async with asyncio.timeout(20):
-        async for event in client.events():
-            found += [] if isinstance(event, SessionHello) else [event]
-            if len(found) >= count:
-                return found
-    raise AssertionError("the client ended")
-
-
-def places(events: Iterable[Event]) -> list[tuple[UUID, int]]:
-    assert all(isinstance(event, Fact) for event in events), events
-    return [(event.stream, event.seq) for event in events if isinstance(event, Fact)]
-
-
-async def nothing_more(client: Client) -> None:
-    """Nothing but greetings came, up to the reply of a ping."""
-    await client.call(SessionPing(), retry=True)
-    while True:
-        try:
-            event = await client.wait_for(Event, timeout=0.01)
-        except TimeoutError:
-            return
-        assert isinstance(event, SessionHello)
 
 
 async def test_what_was_missed_comes_in_order_and_once_before_what_is_new(library: Library) -> None:
@@ -166,11 +138,10 @@ async def test_events_that_overtake_the_reply_of_a_session_are_held_and_sorted_o
 
 
 async def test_a_flood_before_the_reply_of_a_session_costs_the_connection(library: Library) -> None:
-    async def flood(request: dict[str, Any]) -> dict[str, Any]:
-        library.answers["session.open"] = library.open
-        for _ in range(20):
-            await library.send(library.add(ROOM))
-        return library.open(request)
+    async def flood(_: dict[str, Any]) -> None:
+        library.answers["session.open"], socket = library.open, library.socket
+        for _number in range(20):
+            await library.send(library.add(ROOM), socket)
 
     library.answers["session.open"] = flood
     async with Client(library.url, queue=10) as client:
@@ -199,7 +170,7 @@ async def test_a_stream_that_nobody_can_replay_is_told_and_goes_on_from_its_head
         await library.tell(ROOM)
         await library.tell(HALL)
         await come(client, 2)
-        library.heads[ROOM] = 500
+        library.heads[ROOM] = library.heads[HALL] = 500
         library.cut()
         resets = await come(client, 2)
         assert {event.stream for event in resets if isinstance(event, StreamReset)} == {ROOM, HALL}
@@ -219,12 +190,9 @@ async def test_what_has_no_room_waits_on_the_server_and_calls_go_on(library: Lib
         seqs = [seq for _, seq in places(await come(client, 1))]
         for _ in range(49):
             await library.tell(random.choice([ROOM, HALL]))
-        async for event in client.events():
-            if isinstance(event, Fact):
-                seqs.append(event.seq)
-                await client.call(SessionPing(), retry=True)
-            if len(seqs) == 50:
-                break
+        while len(seqs) < 50:
+            seqs += [seq for _, seq in places(await come(client, 1))]
+            await client.call(SessionPing(), retry=True)
         await nothing_more(client)
     heads = sorted([library.heads[ROOM], library.heads[HALL]])
     assert sorted(seqs) == sorted([*range(1, heads[0] + 1), *range(1, heads[1] + 1)])
@@ -262,6 +230,18 @@ async def test_a_channel_that_was_left_is_forgotten(library: Library) -> None:
         await library.sockets_made(2)
         await nothing_more(client)
     assert library.cursors() == {HALL: 0, ACCOUNT: 1}
+
+
+async def test_a_channel_that_was_left_while_away_is_not_told_as_reset(library: Library) -> None:
+    library.shown = [ROOM]
+    async with Client(library.url) as client:
+        await client.open(tokens())
+        library.cut()
+        library.add(ACCOUNT, "channel.left", channel=str(ROOM), reason="removed", by=str(ACCOUNT))
+        library.add(ROOM)
+        library.shown, library.reset = [], {ROOM}
+        assert isinstance((await come(client, 1))[0], ChannelLeft)
+        await nothing_more(client)
 
 
 async def test_a_channel_entered_while_away_is_caught_up_with(library: Library) -> None:
@@ -392,99 +372,3 @@ async def test_a_thousand_facts_over_bad_connections_come_once_and_in_order(libr
         assert seqs == list(range(1, library.heads[stream] + 1))
     assert isinstance(found[-1], MessageDeleted)
     assert len(library.sockets) > 3
-
-
-# What is more than fits into a frame
-
-
-async def many(library: Library, client: Client, count: int) -> list[UUID]:
-    """So many streams, followed; the last of them moved last."""
-    streams = [uuid4() for _ in range(count)]
-    for stream in streams:
-        await library.tell(stream)
-    await come(client, count)
-    return streams
-
-
-async def test_the_streams_that_moved_last_are_resumed_and_of_the_others_is_told_which_moved(library: Library) -> None:
-    async with Client(library.url) as client:
-        await client.open(tokens())
-        streams = await many(library, client, 2500)
-        library.cut()
-        for stream in (streams[3], streams[10], streams[2400]):
-            library.add(stream)
-        events = await come(client, 3)
-        assert places(events[:1]) == [(streams[2400], 2)]
-        assert {event.stream for event in events[1:] if isinstance(event, StreamReset)} == {streams[3], streams[10]}
-        await nothing_more(client)
-        for stream in (streams[3], streams[4]):
-            await library.tell(stream)
-        assert places(await come(client, 2)) == [(streams[3], 3), (streams[4], 2)]
-    assert library.cursors().keys() == {*streams[1501:], ACCOUNT}
-    assert [request.get("wants") for request in library.asked("session.open")] == [None, []]
-    assert len(encode(library.asked("session.resume")[0])) > library.hello["limits"]["frame_bytes_before_login"]
-    heads = [one["stream"] for request in library.asked("session.ping") for one in request.get("heads", [])]
-    assert {str(one) for one in streams[:1501]} <= set(heads)
-
-
-async def test_a_fact_of_a_stream_that_was_not_resumed_tells_what_came_before_it(library: Library) -> None:
-    library.answers["session.ping"] = lambda _: no("overloaded")
-    async with Client(library.url) as client:
-        await client.open(tokens())
-        streams = await many(library, client, 1005)
-        library.cut()
-        library.add(streams[0])
-        await library.sockets_made(2)
-        while library.hearing is not library.socket:
-            await asyncio.sleep(0.001)
-        await library.tell(streams[0])
-        await library.tell(streams[1])
-        reset, *facts = await come(client, 3)
-        assert reset == StreamReset(stream=streams[0])
-        assert places(facts) == [(streams[0], 3), (streams[1], 2)]
-
-
-async def test_cursors_fit_into_what_the_server_takes(library: Library) -> None:
-    library.hello = {**library.hello, "limits": {**library.hello["limits"], "frame_bytes": 4000}}
-    async with Client(library.url) as client:
-        await client.open(tokens(access="t" * 500))
-        streams = await many(library, client, 100)
-        library.cut()
-        for stream in streams:
-            library.add(stream)
-        events = await come(client, 100)
-        named = library.cursors().keys() - {ACCOUNT}
-        assert 50 < len(named) < 70
-        assert {event.stream for event in events if isinstance(event, Fact)} == named
-        assert {event.stream for event in events if isinstance(event, StreamReset)} == set(streams) - named
-
-
-# The heartbeat
-
-
-async def test_a_loss_that_nobody_noticed_is_found_at_the_next_heartbeat(library: Library) -> None:
-    library.hello = {**library.hello, "heartbeat": 1}
-    async with Client(library.url) as client:
-        await client.open(tokens())
-        await library.tell(ROOM)
-        await library.tell(HALL)
-        library.add(ROOM)
-        assert places(await come(client, 3)) == [(ROOM, 1), (HALL, 1), (ROOM, 2)]
-    heads = library.asked("session.ping")[0]["heads"]
-    assert {(UUID(one["stream"]), one["seq"]) for one in heads} == {(ACCOUNT, 0), (ROOM, 1), (HALL, 1)}
-    assert len(library.sockets) == 2
-
-
-async def test_facts_that_are_on_their_way_are_waited_for(library: Library) -> None:
-    library.hello = {**library.hello, "heartbeat": 1}
-    async with Client(library.url) as client:
-        await client.open(tokens())
-        await library.tell(ROOM)
-        late = library.add(ROOM)
-        while not library.asked("session.ping"):
-            await asyncio.sleep(0.01)
-        await library.send(late)
-        while len(library.asked("session.ping")) < 2:
-            await asyncio.sleep(0.01)
-        assert places(await come(client, 2)) == [(ROOM, 1), (ROOM, 2)]
-    assert len(library.sockets) == 1

@@ -424,6 +424,14 @@ def test_a_delivery_counts_from_the_end_of_the_fault_that_hindered_it(world: Wor
     assert check(world.log, world.database).worst == pytest.approx(0.5, abs=0.01)
 
 
+def test_a_delivery_does_not_wait_for_redis(world: World) -> None:
+    world.send("m4", tell=False)
+    world.log.faults.append(Fault("redis pause", world.t - 1, world.t + 4, excuses=False))
+    world.tell(6, 0)
+    world.tell(6, 1, after=2.5)
+    assert world.broken == {"9"}
+
+
 def test_slow_deliveries_with_nothing_broken_are_noticed(world: World) -> None:
     for number in range(60):
         seq = world.send(f"s{number}", tell=False)

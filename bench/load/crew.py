@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -119,11 +119,10 @@ class Crew:
 
 @asynccontextmanager
 async def crew(whole: plan.Plan, generators: int) -> AsyncIterator[Crew]:
-    """So many generators that share the seats of a plan; neighbours stay together."""
-    team, count = Crew(len(whole.rooms)), min(generators, len(whole.seats))
+    """So many generators that share the seats of a plan: neighbours stay together, a storm has its own generators."""
+    team = Crew(len(whole.rooms))
     try:
-        for number in range(count):
-            first, behind = (len(whole.seats) * n // count for n in (number, number + 1))
+        for part in _parts(whole, generators):
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -133,10 +132,27 @@ async def crew(whole: plan.Plan, generators: int) -> AsyncIterator[Crew]:
                 limit=_LONGEST_LINE,
             )
             team.hands.append(Hand(process, team.totals))
-            team.hands[-1].tell(msgspec.structs.replace(whole, first=first, seats=whole.seats[first:behind]))
+            team.hands[-1].tell(part)
         yield team
     finally:
         await asyncio.gather(*[hand.end() for hand in team.hands])
+
+
+def _parts(whole: plan.Plan, generators: int) -> Iterator[plan.Plan]:
+    """One plan for each generator. Who writes more keeps more of a rate."""
+    first, weight = 0, sum(map(_weight, whole.seats))
+    for role in ("steady", "storm"):
+        seats = [seat for seat in whole.seats if seat.role == role]
+        count = min(generators, len(seats))
+        for number in range(count):
+            mine = seats[len(seats) * number // count : len(seats) * (number + 1) // count]
+            share = sum(map(_weight, mine)) / weight if weight else 1 / count
+            yield msgspec.structs.replace(whole, first=first, seats=mine, share=share)
+            first += len(mine)
+
+
+def _weight(seat: plan.Seat) -> int:
+    return len(seat.writes)
 
 
 def add(totals: plan.Progress, more: plan.Progress) -> None:

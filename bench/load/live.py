@@ -50,7 +50,7 @@ async def play(cast: Cast, order: Live) -> None:
         person = random.choice(people)
         person.act(random.choices(kinds, cum_weights=weights)[0], due)
 
-    await cast.pace(order.rate, order.seconds, act)
+    await cast.pace(order.rate * cast.plan.share, order.seconds, act)
 
 
 class Person:

@@ -28,7 +28,7 @@ class Seat(Struct):
 class Plan(Struct, tag=True):
     """The first order: who plays, and where. `first` is the number of the first seat among those of all generators.
 
-    `watches`: accounts of whose presence each seat is told.
+    `watches`: accounts of whose presence each seat is told. `share`: the part of all rates that this generator keeps.
     """
 
     url: str
@@ -36,6 +36,7 @@ class Plan(Struct, tag=True):
     rooms: list[str]
     seats: list[Seat]
     watches: list[str] = []
+    share: float = 1.0
 
 
 class Open(Struct, tag=True):

@@ -20,7 +20,7 @@ async def play(cast: Cast, order: Talk) -> None:
             member, room = next(turns)
             member.say(room, due, _enough)
 
-        await cast.pace(order.rate, order.seconds, one)
+        await cast.pace(order.rate * cast.plan.share, order.seconds, one)
     else:
         await _closed(cast, writers, order)
 

@@ -143,6 +143,7 @@ async def remove_member(ctx: Context, frame: ChannelRemoveMember, channel: Stand
 async def mute(ctx: Context, frame: ChannelMute, channel: Standing) -> Nothing:
     """On all of one's devices."""
     async with changing(ctx.app, ctx.user) as change:
+        await change.standing(ctx.user, channel.id, writes=False)
         await channels.mute(change.tx, channel.id, ctx.user, frame.until)
         seq = change.next(ctx.user)
         change.tell(ChannelMuted(stream=ctx.user, seq=seq, channel=channel.id, until=frame.until))

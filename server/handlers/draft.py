@@ -15,6 +15,7 @@ from storage.channel import Standing
 async def save(ctx: Context, frame: DraftSave, channel: Standing) -> Nothing:
     """Told to one's other devices."""
     async with changing(ctx.app, ctx.user) as change:
+        await change.standing(ctx.user, channel.id, writes=False)
         saved_at = await drafts.save(change.tx, ctx.user, channel.id, frame.text, frame.reply_to)
         if saved_at is None:
             raise Conflict("you have a hundred drafts: send or clear one first")

@@ -14,6 +14,8 @@ async def set_(ctx: Context, frame: PresenceSet) -> PresenceChoice:
     """For all of one's sockets; told to who watches."""
     choice = await presences.choose(ctx.db, ctx.user, frame.status, frame.text, frame.show_last_seen)
     ctx.app.presence.changed(ctx.user)
+    if frame.show_last_seen is not None:
+        ctx.app.presence.sees_otherwise(ctx.user)
     return choice
 
 

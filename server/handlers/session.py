@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from protocol.account import Account
 from protocol.channel import Memberships
 from protocol.error import Refusal, SessionRevoked, Unauthenticated
@@ -39,8 +41,7 @@ async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
     """Check the token, then count this socket among those of its account, and let it hear what that account hears."""
     async with ctx.app.entrance:
         opened, places = await _enter(ctx, frame.token, frame.wants)
-    cursors = {place.id: place.head for place in places}
-    await _hear(ctx, places, cursors | {one.channel.id: one.head for one in opened.channels})
+    await _hear(ctx, places, {})
     return opened
 
 
@@ -75,6 +76,7 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
+    told = {one.channel.id: one.head for one in page.channels}
     return SessionOpened(
         account=me.id,
         me=me if session.allows("account.get") else None,
@@ -83,7 +85,7 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
         head=places[0].head,
         channels=page.channels,
         next=page.next,
-    ), places
+    ), [msgspec.structs.replace(place, head=max(place.head, told.get(place.id, 0))) for place in places]
 
 
 async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int]) -> list[UUID]:

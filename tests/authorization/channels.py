@@ -6,6 +6,7 @@ open     fay's, too; kim is in it, and everybody may look at its door
 left     tom's; ann was in it until a moment ago
 ann+tom, sid+own  direct channels
 ann+cal, ann+bea  direct channels from before ann blocked him, and before she blocked ann
+ann+gone what is left of one, whose other half was deleted
 ann's saved, sid's saved  what each keeps for themselves
 
 What stands in the group: 1 and 8 are ann's, 2 and 6 are tom's and eve's, 9 is somebody else's words that ann forwarded;
@@ -68,7 +69,13 @@ class Channel(Struct):
         if person in self.members:
             yield self.name
             yield from (f"{self.name} by {one}" for one in self.before)
-            yield from (f"{self.name} but for {one}" for one in {*self.members, *self.before} if one != person)
+            for one in {*self.members, *self.before} - {person}:
+                yield from (f"{self.name} but for {one}", own_words(self.name, one))
+
+
+def own_words(channel: str, person: str) -> str:
+    """Whose canaries those are that somebody has said and then hidden from themselves."""
+    return f"{channel} but for {person}, who said it"
 
 
 class Builder:
@@ -95,12 +102,14 @@ class Builder:
         """Everything that the docstring tells of."""
         for person in self._people.values():
             self._stream(person.id)
-        self._group()
         self._foreign()
+        self._group()
         self._others()
         for name in ("ann", "tom", "sid"):
             self._account(name)
-        self._came_and_went("eve", self.channels["group"])
+        for name in ("eve", "ivy"):
+            self._came(name, self.channels["group"])
+        self._went("eve", self.channels["group"])
 
     def _group(self) -> None:
         channel = self._channel("group", "group", "ann", "tom", "kim", "bea", "gone", was=("eve",))
@@ -110,19 +119,21 @@ class Builder:
         eve, ann = self._people["eve"].id, self._people["ann"].id
         self._tell(channel.id, "channel.member_left", user=eve, by=ann, members=5, owner=ann)
         self._say(channel, "tom", text="", deleted_at=self._at)
-        self._say(channel, "eve")
+        self._say(channel, "eve", mentions=("ann",))
         self._tell(channel.id, "message.pinned", message=1, by=ann, at=self._at)
         self._say(channel, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann x",))
         forwarded = {"author": str(self._people["sid"].id), "sent_at": self._at.isoformat()}
         self._say(channel, "ann", forwarded=json.dumps(forwarded))
         for name in ("ann", "tom", "eve"):
             self._draft(channel, name)
-        self._rows["member"][0] |= {"read": 1, "delivered": 1}
-        self._rows["member"][1] |= {"read": 6, "delivered": 8}
+        self._far(channel, "ann", read=2, delivered=2)
+        self._far(channel, "tom", read=6, delivered=8)
         # Of ann's own words, and what is left behind by who has gone.
         self._rows["mention"].append({"account": ann, "channel": channel.id, "seq": 1})
         self._rows["mention"].append({"account": eve, "channel": channel.id, "seq": 8})
-        self._rows["hidden"].append({"account": eve, "channel": channel.id, "seq": 2})
+        for seq in (2, 6):
+            self._rows["hidden"].append({"account": eve, "channel": channel.id, "seq": seq})
+        self._rows["hidden"].append({"account": ann, "channel": self.channels["foreign"].id, "seq": 6})
 
     def _foreign(self) -> None:
         foreign = self._channel("foreign", "group", "fay", "own")
@@ -137,7 +148,7 @@ class Builder:
                 hidden_by="own",
             )
         self._draft(foreign, "fay")
-        self._rows["member"][-1] |= {"read": 11, "delivered": 11}
+        self._far(foreign, "own", read=11, delivered=11)
 
     def _others(self) -> None:
         door = self._channel("open", "group", "fay", "kim", open=True)
@@ -151,7 +162,11 @@ class Builder:
             direct = self._channel(f"{one}+{other}", "direct", one, other, blocked=bool(blocked))
             self._say(direct, other, mentions=(one,), pinned_at=self._at)
             self._say(direct, one)
-            self._say(direct, other, hidden_by=other)
+            self._say(direct, other, mentions=(one,), hidden_by=other)
+        self._far(self.channels["ann+tom"], "ann", read=3, delivered=3)
+        alone = self._channel("ann+gone", "direct", "ann", gone="gone")
+        for _ in range(2):
+            self._say(alone, "ann")
         self._say(self.channels["ann+tom"], "tom", hidden_by="ann")
         self._react("ann+tom", 1, "ann x")
         for name in ("ann", "sid"):
@@ -167,8 +182,12 @@ class Builder:
         self._tell(account, "draft.saved", draft={**draft, "saved_at": self._at.isoformat()})
         self._tell(account, "draft.cleared", channel=account)
 
-    def _came_and_went(self, name: str, channel: Channel) -> None:
-        """What somebody was told who is no longer in a channel."""
+    def _went(self, name: str, channel: Channel) -> None:
+        account, by = self._people[name].id, self._people[channel.owner].id
+        self._tell(account, "channel.left", channel=channel.id, reason="removed", by=by)
+
+    def _came(self, name: str, channel: Channel) -> None:
+        """What somebody was told who is not in a channel (any more)."""
         account, by = self._people[name].id, self._people[channel.owner].id
         outside = protocol.Channel(
             id=channel.id,
@@ -184,9 +203,13 @@ class Builder:
         )
         membership = msgspec.to_builtins(msgspec.structs.replace(group.from_outside(outside), joined=True))
         self._tell(account, "channel.joined", membership=membership, by=by)
-        self._tell(account, "channel.left", channel=channel.id, reason="removed", by=by)
 
     # Rows
+
+    def _far(self, channel: Channel, name: str, **marks: int) -> None:
+        """How far somebody is."""
+        place = {"channel": channel.id, "account": self._people[name].id}
+        next(row for row in self._rows["member"] if place.items() <= row.items()).update(marks)
 
     def _stream(self, id: UUID, access: int = 1) -> None:
         self._heads[id] = 0
@@ -200,6 +223,7 @@ class Builder:
         was: Collection[str] = (),
         blocked: bool = False,
         open: bool = False,
+        gone: str = "",
     ) -> Channel:
         marks, door = self._marks, f"the door of {name}" if open else name
         owner = members[0]
@@ -213,10 +237,12 @@ class Builder:
         if kind == "group":
             row |= {column: marks.private(door, column) for column in ("name", "topic", "description")}
         self._rows["channel"].append(row)
-        for member in members:
-            self._rows["member"].append({"channel": channel.id, "account": self._people[member].id})
+        long_ago = self._at - timedelta(days=len(self.channels))  # the later one is made here, the older it is
+        for member in reversed(members):
+            account = self._people[member].id
+            self._rows["member"].append({"channel": channel.id, "account": account, "joined_at": long_ago})
         if kind != "group":
-            low, high = sorted((self._people[members[0]].id, self._people[members[-1]].id))
+            low, high = sorted((self._people[members[0]].id, self._people[gone or members[-1]].id))
             self._rows["direct"].append({"low": low, "high": high, "channel": channel.id})
         stale = Standing(channel.id, kind, owned, channel.access - 1, True, len(members) + len(was))
         channel.before = dict.fromkeys([*was, *(members if blocked else ())], stale)
@@ -235,6 +261,7 @@ class Builder:
         """One message."""
         by = channel.name if who in channel.members else f"{channel.name} by {who}"
         whose = f"{channel.name} but for {hidden_by}" if hidden_by else by
+        whose = own_words(channel.name, who) if hidden_by == who else whose
         seq = self._next(channel.id)
         place: Values = {"channel": channel.id, "seq": seq}
         channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())

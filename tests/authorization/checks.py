@@ -20,7 +20,6 @@ from server.context import Context, Session
 from server.fact import Change
 from server.grant import Grants
 from server.handlers import channel, message, session, typing
-from server.page import Page
 from server.posting import Posting
 from server.router import Router
 from server.secret import Claims, Keyring
@@ -232,7 +231,8 @@ TEXTS = (
     Text(Posting, "send", "if channel.writes else 0", "", ("message.send",)),
     # what this process remembers
     Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start", "message.history")),
-    Text(Page, "serve", "viewer in self.hiders", "False", ("message.history",)),
+    Text(message, "history", "ctx.user not in stream.page.hiders", "True", ("message.history",)),
+    Text(message, "_newest", "ctx.user in hiders", "False", ("message.history",)),
     # who is told
     Text(message, "_tell_receipt", "channel.writes", "True", ("message.mark_read",)),
     Text(Streams, "pass_on", "ctx.session.account != by", "True", ("typing.start",)),

@@ -45,6 +45,18 @@ class Memory:
         while busy := {*streams._tasks, *streams._arrivals._tasks, *filter(None, [journal._task])}:
             await asyncio.wait(busy)
 
+    async def flaws(self) -> list[str]:
+        """Who hears what is not theirs, or does not hear what is."""
+        heard: dict[UUID, set[UUID]] = {}
+        for row in await self._db.fetch("SELECT account, channel FROM member"):
+            heard.setdefault(row["account"], {row["account"]}).add(row["channel"])
+        contexts = [socket.conversation for socket in self._server.gateway.sockets]
+        return [
+            f"{ctx.session.account} hears {ctx.streams}"
+            for ctx in contexts
+            if _hears(ctx) and {one.id for one in ctx.streams} != heard.get(ctx.session.account, {ctx.session.account})
+        ]
+
     def restore(self) -> None:
         """Heads, access versions, standings and audiences as they were learnt."""
         grants = self._server.grants
@@ -55,8 +67,7 @@ class Memory:
                 grants.keep(self._people[name].id, standing)
         self._put_back()
         for socket in self._server.gateway.sockets:
-            if socket.conversation is not None:
-                self._listen(socket.conversation)
+            self._listen(socket.conversation)
 
     def _put_back(self) -> None:
         """Streams without anybody who hears them."""
@@ -73,10 +84,20 @@ class Memory:
             stream.page = None
             stream.forget()
 
-    def _listen(self, ctx: Context) -> None:
-        if ctx.session is None or "messages" not in ctx.wants or not ctx.session.allows("message.history"):
+    def _listen(self, ctx: Any) -> None:
+        if not _hears(ctx):
             return
         for id in self._heard.get(ctx.session.account, ()):
             stream = self._server.streams.follow(self._places[id], id == ctx.session.account)
             ctx.streams.add(stream)
             stream.sockets.add(ctx.socket)
+
+
+def _hears(ctx: Any) -> bool:
+    return bool(
+        isinstance(ctx, Context)
+        and ctx.connected
+        and ctx.session is not None
+        and "messages" in ctx.wants
+        and ctx.session.allows("message.history")
+    )

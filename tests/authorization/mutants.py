@@ -10,7 +10,7 @@ is done after. There the matrix must hold without the first, and notice when bot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -25,22 +25,23 @@ from server.fact import Change
 from storage import channel as channels
 from storage.channel import Standing
 from storage.pool import Pool
-from tests.authorization.queries import queried, swap
+from tests.authorization.matrix import GATES, IDS, Scene
+from tests.authorization.queries import queried, query
 from tests.authorization.world import World
 
 Load = Callable[..., Awaitable[Any]]
 
 
-def rules(world: World, op: str) -> Iterator[tuple[str, Rule, bool]]:
-    """Every way to forget one check of an op's rule that is not looked at twice, and whether that is a gate."""
+def rules(world: World, op: str) -> Iterator[tuple[str, Rule, Sequence[Scene]]]:
+    """Every way to forget one check of an op's rule that is not looked at twice, and where that shows."""
     rule = world.rules[op]
     for gate in rule.gates:
-        yield f"without {gate.__name__}", Rule(tuple(one for one in rule.gates if one is not gate), rule.binds), True
+        yield f"without {gate.__name__}", Rule(tuple(one for one in rule.gates if one is not gate), rule.binds), GATES
         if gate.__name__ == "in_person":
-            yield "for everybody who is logged in", Rule(LOGGED_IN.gates, rule.binds), True
+            yield "for everybody who is logged in", Rule(LOGGED_IN.gates, rule.binds), GATES
     for bind in rule.binds:
         if (op, bind.field) not in UNNOTICEABLE and (op, bind.field) not in RECHECKED:
-            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), False
+            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), IDS
 
 
 def for_anybody(world: World, op: str, field: str) -> Rule:
@@ -106,14 +107,21 @@ def _entry() -> AbstractContextManager[Any]:
     return patch.object(group, "_check_entry", _no_check)
 
 
-def _mark() -> AbstractContextManager[Any]:
-    return queried(swap("WHERE m.account = $1 AND m.channel = $2 FOR UPDATE", "WHERE m.channel = $2 FOR UPDATE"))
+@contextmanager
+def _mark() -> Iterator[None]:
+    with (
+        queried(query("m.account = $1 AND m.channel = $2 FOR UPDATE", "m.account = $1")),
+        queried(query("account = $1 AND channel = $2 RETURNING", "account = $1")),
+    ):
+        yield
 
 
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
             ("channel.update", "channel"),
+            ("channel.mute", "channel"),
+            ("draft.save", "channel"),
             ("message.edit", "channel"),
             ("message.delete", "channel"),
             ("message.delete_many", "channel"),

@@ -97,6 +97,8 @@ def queried(query: Query) -> Iterator[None]:
         for kind in (Pool, Transaction):
             for name in ("fetch", "fetchrow", "fetchval", "execute"):
                 stack.enter_context(patch.object(kind, name, mutated(getattr(kind, name))))
-        yield
-    if not used:
-        raise StaleError(f"no query of {query.ops} has {query.where!r}")
+        try:
+            yield
+        finally:
+            if not used:
+                raise StaleError(f"no query of {query.ops} has {query.where!r}")

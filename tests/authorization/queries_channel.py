@@ -6,12 +6,15 @@ _MEMBER = "{m.channel = t.channel AND m.account = t.account}"
 _BETWEEN = "IN ((d.low, d.high), (d.high, d.low))"
 _HIDDEN = "h.channel = m.channel AND h.account = $1 AND h.seq = m.seq"
 _IN_VIEW = f"NOT EXISTS (SELECT FROM hidden h WHERE {_HIDDEN})"
+_HIDERS = "ARRAY(SELECT h.account FROM hidden h WHERE h.channel = m.channel AND h.seq = m.seq)"
 _HIDDEN_UNREAD = "h.channel = x.channel AND h.account = $1 AND h.seq = x.seq"
+_MARKED = "m.account = $1 AND m.channel = $2 FOR UPDATE"
 _DELETED = "message.delete"
 
 _STANDING = (
     *each(_MEMBER, "typing.start", "message.history", "message.get"),
-    swap("c.kind <> 'direct' OR NOT", "true OR NOT", "typing.start", "message.send", "message.edit", "reaction.add"),
+    query("c.members = 2 AND NOT", "c.members = 2", "typing.start", "message.send"),
+    swap("c.members = 2 AND NOT", "true OR NOT", "typing.start", "message.send", "message.edit", "reaction.add"),
     swap(_BETWEEN, "IN ((d.low, d.high))", "typing.start", "message.send"),
     swap(_BETWEEN, "IN ((d.high, d.low))", "typing.start", "message.send"),
     query("WHERE d.channel = c.id", "d.channel = c.id", "message.forward"),
@@ -51,7 +54,8 @@ _GROUPS = (
     query("DELETE FROM message WHERE channel = $1", "channel = $1", "channel.delete"),
     query("DELETE FROM stream WHERE id = $1", "id = $1", "channel.delete"),
     *each("muted_until = $3 WHERE {channel = $1 AND account = $2}", "channel.mute"),
-    *each("{m.account = $1 AND m.channel = $2} FOR UPDATE", "message.mark_read"),
+    swap(_MARKED, _MARKED.replace("m.account =", "m.account <>"), "message.mark_read: not so far"),
+    swap(_MARKED, _MARKED.replace("m.channel =", "m.channel <>"), "message.mark_read: not so far"),
     *each("{account = $1 AND channel = $2} RETURNING", "message.mark_read"),
 )
 _MESSAGES = (
@@ -76,14 +80,15 @@ _MESSAGES = (
         "message.around",
         "message.pins",
     ),
-    swap("account FROM hidden WHERE channel = $1", "account FROM hidden WHERE $1::uuid IS NULL", "message.history"),
+    swap(_HIDERS, "ARRAY[]::uuid[]", "message.history"),
+    query("WHERE m.channel = s.id ORDER BY m.seq DESC", "m.channel = s.id", "message.history"),
+    query("ON true\n         WHERE s.id = $1", "s.id = $1", "message.history"),
     *each("edited_at = $6 WHERE {channel = $1 AND seq = $2}", "message.edit"),
     *each("DELETE FROM mention WHERE {channel = $1 AND seq = $2}", "message.edit"),
     *each("FROM revision WHERE {channel = $1 AND seq = $2} ORDER", "message.revisions"),
     *each("WHERE {channel = $1 AND seq = ANY ($2::bigint[])}\n", "message.delete"),
     *each("DELETE FROM revision WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
     *each("DELETE FROM mention WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
-    *each("DELETE FROM hidden WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
     *each("DELETE FROM reaction WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
     *each("pinned_at = $3 WHERE {channel = $1 AND seq = $2}", "message.pin"),
     *each("{channel = $1 AND delivered >= $2 AND account <> $3}", "message.readers"),
@@ -92,7 +97,7 @@ _STREAMS = (
     query("FROM stream WHERE id = $1", "id = $1", "session.resume"),
     query("ON s.id = m.channel WHERE m.account = $1", "s.id = m.channel", "session.resume"),
     query("ON s.id = m.channel WHERE m.account = $1", "m.account = $1", "session.resume"),
-    query("m.account = $1 AND m.channel = $2", "m.account = $1", "session.resume: by who was put out"),
+    query("m.account = $1 AND m.channel = $2", "m.account = $1", "session.resume: by who was told to be in"),
     query("m.account = $1 AND m.channel = $2", "m.channel = $2", "channel.join"),
     *each("FROM fact WHERE {stream = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),
     *each("WHERE {channel = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),

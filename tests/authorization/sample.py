@@ -51,6 +51,7 @@ class Sample(Struct, frozen=True):
     refused: actors who see the thing but may not do this, and the code that they are told
     missing: what one is told where there is nothing behind an id, and so where that is hidden
     shows: whose public side one sees, although they block or are blocked, and which canaries that are nobody's own
+    shows_own_words: whether one sees what one has said oneself, also what one does not want to see
     shows_blocked: whether one sees whom one has blocked
     proves: whether a reply is what it should be
     sends: whether the events that came before the reply are what they should be
@@ -71,6 +72,7 @@ class Sample(Struct, frozen=True):
     refused: Mapping[str, str] = {}
     missing: str = "missing"
     shows: frozenset[str] = frozenset()
+    shows_own_words: bool = False
     shows_blocked: bool = False
     proves: Callable[[Any], bool] = _anything
     sends: Callable[[list[Any]], bool] = _anything

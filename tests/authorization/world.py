@@ -149,8 +149,8 @@ class World:
         return {owner for row in self.ledger.learnt for owner in row.owners}
 
     async def flaws(self) -> list[str]:
-        """What does not fit together in the database."""
-        return [row[0] for row in await self._db.fetch(_FLAWS)]
+        """What does not fit together in the database, and whose sockets do not hear just what they should."""
+        return [row[0] for row in await self._db.fetch(_FLAWS)] + await self.memory.flaws()
 
     async def function(self, name: str) -> str:
         """The text that defines an SQL function."""

@@ -76,7 +76,7 @@ class Evidence:
         }
         self.messages = {c: {m.seq: m for m in messages} for c, messages in database.messages.items()}
         self._faults = merged(log.faults)
-        self._ends = [fault.end for fault in self._faults]
+        self._excuses = merged([fault for fault in log.faults if fault.excuses])
 
     def of(self, *kinds: str) -> Iterator[Op]:
         """The ops of some kinds, in the order in which they were begun."""
@@ -115,16 +115,19 @@ class Evidence:
 
     def whole_since(self, since: float, until: float) -> float:
         """From when on nothing hindered: `since`, or the end of the last fault that reaches into the time after it."""
-        at = bisect_left(self._ends, since)
-        for fault in self._faults[at:]:
-            if fault.start > until:
-                break
-            since = fault.end
-        return since
+        return _healed(self._excuses, since, until)
 
     def quiet(self, since: float, until: float, margin: float) -> bool:
         """Whether nothing was broken then, nor shortly before."""
-        return self.whole_since(since - margin, until) == since - margin
+        return _healed(self._faults, since - margin, until) == since - margin
+
+
+def _healed(faults: list[Fault], since: float, until: float) -> float:
+    for fault in faults[bisect_left(faults, since, key=lambda one: one.end) :]:
+        if fault.start > until:
+            break
+        since = fault.end
+    return since
 
 
 def merged(faults: list[Fault]) -> list[Fault]:

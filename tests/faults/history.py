@@ -56,6 +56,7 @@ class Fault(Struct, frozen=True):
     name: str
     start: float
     end: float
+    excuses: bool = True  # whether deliveries may be late; nothing waits for Redis
 
 
 class Fact(Struct, frozen=True, kw_only=True):

@@ -33,79 +33,84 @@ class Nemesis:
         names = [self.name]
         if self.name == "all mixed":
             names = self._random.sample(SINGLE, self._random.choice([1, 2]))
-        start = self._recorder.now()
+        start, told = self._recorder.now(), list[str]()
         try:
             async with AsyncExitStack() as stack:
                 for name in names:
-                    await stack.enter_async_context(_FAULTS[name](self))
-                await self._rest(0.8, 2.5)
+                    told.append(await stack.enter_async_context(_FAULTS[name](self)))
+                longest = 2.0 if "kill" in self.name else 4.0  # what was killed takes its time anyway
+                await asyncio.sleep(self._random.uniform(0.8, longest) * self._scale)
         finally:
-            self._recorder.log.faults.append(Fault(" + ".join(names), start, self._recorder.now()))
-
-    async def _rest(self, shortest: float, longest: float) -> None:
-        await asyncio.sleep(self._random.uniform(shortest, longest) * self._scale)
+            excuses = not all(one.startswith("redis") for one in told)
+            self._recorder.log.faults.append(Fault(" + ".join(told), start, self._recorder.now(), excuses))
 
     @property
     def _node(self) -> Node:
         return self._random.choice(self._cluster.nodes)
 
     @asynccontextmanager
-    async def _node_killed(self) -> AsyncIterator[None]:
+    async def _node_killed(self) -> AsyncIterator[str]:
         node = self._node
         await node.kill()
         try:
-            yield
+            yield "node kill"
         finally:
             await asyncio.shield(node.come_back())
 
     @asynccontextmanager
-    async def _node_paused(self) -> AsyncIterator[None]:
+    async def _node_paused(self) -> AsyncIterator[str]:
         node = self._node
         node.signal(signal.SIGSTOP)
         try:
-            yield
+            yield "node pause"
         finally:
             node.signal(signal.SIGCONT)
 
     @asynccontextmanager
-    async def _part_killed(self, part: Part) -> AsyncIterator[None]:
+    async def _part_killed(self, part: Part) -> AsyncIterator[str]:
         """Whoever supervises it brings it back."""
         self._cluster.store.kill(part)
         try:
-            yield
+            yield f"{part} kill"
         finally:
             await asyncio.shield(self._cluster.store.answers(part))
 
     @asynccontextmanager
-    async def _redis_killed(self) -> AsyncIterator[None]:
-        async with self._part_killed("redis"):
-            yield
+    async def _redis_killed(self) -> AsyncIterator[str]:
+        async with self._part_killed("redis") as told:
+            yield told
 
     @asynccontextmanager
-    async def _postgres_killed(self) -> AsyncIterator[None]:
-        async with self._part_killed("postgres"):
-            yield
+    async def _postgres_killed(self) -> AsyncIterator[str]:
+        async with self._part_killed("postgres") as told:
+            yield told
 
     @asynccontextmanager
-    async def _redis_paused(self) -> AsyncIterator[None]:
+    async def _redis_paused(self) -> AsyncIterator[str]:
         self._cluster.store.pause("redis")
         try:
-            yield
+            yield "redis pause"
         finally:
             self._cluster.store.go_on("redis")
 
     @asynccontextmanager
-    async def _partitioned(self) -> AsyncIterator[None]:
+    async def _partitioned(self) -> AsyncIterator[str]:
         """A node is cut off from Redis, PostgreSQL, both, or its clients, in one of the ways networks have."""
         node = self._node
-        links = self._random.choice([[node.redis], [node.postgres], [node.redis, node.postgres], [node.clients]])
+        ways = {
+            "redis": [node.redis],
+            "postgres": [node.postgres],
+            "both": [node.redis, node.postgres],
+            "clients": [node.clients],
+        }
+        name = self._random.choice([*ways])
         how = self._random.choice(["hold", "blackhole", "refuse", "half open", "cut"])
-        for link in links:
+        for link in ways[name]:
             self._break(link, how)
         try:
-            yield
+            yield f"{name} cut off: {how}"
         finally:
-            for link in links:
+            for link in ways[name]:
                 link.heal()
 
     def _break(self, link: Link, how: str) -> None:

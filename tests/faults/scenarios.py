@@ -43,7 +43,7 @@ async def silent_end(cluster: Cluster, workload: Workload, recorder: Recorder) -
     await work
     for node in cluster.nodes:
         node.redis.heal()
-    recorder.log.faults.append(Fault("partition", start, recorder.now()))
+    recorder.log.faults.append(Fault("redis cut off", start, recorder.now(), excuses=False))
 
 
 async def lost_replies(cluster: Cluster, workload: Workload, recorder: Recorder) -> None:
@@ -57,6 +57,13 @@ async def lost_replies(cluster: Cluster, workload: Workload, recorder: Recorder)
             break
     recorder.log.faults.append(Fault("cut", start, recorder.now()))
     await work
+
+
+async def churn(cluster: Cluster, workload: Workload, recorder: Recorder) -> None:
+    """Members come and go while sockets break and come back."""
+    churning = asyncio.create_task(workload.churn())
+    await lost_replies(cluster, workload, recorder)
+    await churning
 
 
 async def slow_redis(cluster: Cluster, workload: Workload, recorder: Recorder) -> None:

@@ -34,7 +34,7 @@ class Workload:
         self._cluster, self._recorder = cluster, recorder
         self._random = random.Random(seed)
         self._left, self._pause = messages, SENDERS / per_second
-        self.wanted, self.acked = messages, 0
+        self.wanted = messages
         self.listeners: list[Listener] = []
         self.places: list[Place] = []
         self._recent: list[Own] = []
@@ -125,7 +125,6 @@ class Workload:
         reply = await caller.do("send", MessageSend(channel=channel, text=text, nonce=nonce), channel, text=text)
         if reply is None:
             return None
-        self.acked += 1
         own = channel, int(reply["seq"]), text
         self._recent = [*self._recent[-RECENT:], own]
         return own
@@ -152,6 +151,22 @@ class Workload:
                 await asyncio.gather(*(self._say(caller, self.places[at % CHANNELS].id) for at in range(size)))
 
         await asyncio.gather(*(push(number) for number in range(3)))
+
+    async def churn(self) -> None:
+        """Everybody who listens is put out of a channel and let in again, all the time, over all nodes."""
+
+        async def turn(number: int, who: UUID) -> None:
+            owner = self._caller(self.people["owner"], number, f"owner {number}")
+            draw, channel = random.Random(self._random.randrange(1 << 30)), self.places[0].id
+            while self._left > 0:
+                kick = ChannelRemoveMember(channel=channel, user=who)
+                await owner.do("kick", kick, channel, user=str(who))
+                await asyncio.sleep(draw.uniform(0, 0.1))
+                await owner.do("add", ChannelAddMember(channel=channel, user=who), channel, user=str(who))
+                await asyncio.sleep(draw.uniform(0, 0.3))
+
+        readers = [one for one in self.people.values() if one.name.startswith("reader")]
+        await asyncio.gather(*(turn(number, one.id) for number, one in enumerate(readers)))
 
     # Those aside
 

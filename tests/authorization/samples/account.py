@@ -245,7 +245,7 @@ _ONESELF = {
     ),
     "export": Sample(
         lambda world: frames.AccountExport(),
-        shows=frozenset({"left but for ann"}),  # one's own words, also those one does not want to see
+        shows_own_words=True,
         shows_blocked=True,
         proves=lambda reply: len(reply["blocked"]) == 1 and reply["messages"],
     ),

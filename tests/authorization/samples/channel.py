@@ -55,14 +55,18 @@ def _get(world: World) -> frames.ChannelGet:
 
 
 def _stands(reply: Any) -> bool:
-    """How ann stands in her group: eve and tom have said one thing each that she has neither read nor hidden."""
-    return (reply["unread"], reply["mentions"], reply["last"]["seq"], reply["head"]) == (2, 1, 9, 9)
+    """How ann stands in her group: eve has said one thing that she has not read, and mentioned her there."""
+    return (reply["unread"], reply["mentions"], _last(reply), reply["head"]) == (1, 1, 9, 9)
+
+
+def _last(reply: Any) -> int:
+    return reply["last"]["seq"] if reply["last"] else 0
 
 
 def _all(reply: Any) -> bool:
     """Ann's channels; the group is somewhere among them."""
-    last = sorted(one["last"]["seq"] for one in reply["channels"])
-    return last == [1, 3, 3, 3, 9] and any(map(_stands, reply["channels"])) and reply["next"] is None
+    last = sorted(map(_last, reply["channels"]))
+    return last == [1, 2, 3, 3, 3, 9] and any(map(_stands, reply["channels"])) and reply["next"] is None
 
 
 _MAKING = {
@@ -83,7 +87,7 @@ _MAKING = {
     "open_direct": Sample(
         lambda world: frames.ChannelOpenDirect(user=world.tom.id),
         touches=frozenset({"tom"}),
-        proves=lambda reply: reply["unread"] == 2,
+        proves=lambda reply: (reply["read"], reply["unread"]) == (3, 0),
     ),
     "open_direct: a new one": Sample(
         lambda world: frames.ChannelOpenDirect(user=world.own.id),

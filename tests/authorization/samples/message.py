@@ -57,11 +57,12 @@ _UNWRITABLE = "ann+cal"
 
 def blocked(frame: Making, *also: str, **fields: Any) -> dict[str, Wrong]:
     """Where one blocks the other neither of them writes."""
-    there = {name: changed(into(frame, name, *also), **fields) for name in (_UNWRITABLE, "ann+bea")}
+    there = {name: changed(into(frame, name, *also), **fields) for name in (_UNWRITABLE, "ann+bea", "ann+gone")}
     return {
         "where I block the other": Wrong("forbidden", there[_UNWRITABLE]),
         "where I block the other, again": Wrong("forbidden", there[_UNWRITABLE]),
         "where the other blocks me": Wrong("forbidden", there["ann+bea"]),
+        "where the other is gone": Wrong("forbidden", there["ann+gone"]),
         "where I am blocked": Wrong("forbidden", there[_UNWRITABLE], by="cal"),
         "where I am the one who blocks": Wrong("forbidden", there["ann+bea"], by="bea"),
     }
@@ -195,6 +196,12 @@ _HOW_FAR = {
         told={"message.read": ANN, "message.receipt": GROUP - ANN},
         proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (9, 0, 0),
     ),
+    "mark_read: not so far": Sample(
+        changed(into(_read, "ann+tom"), seq=1),
+        outsiders=OUTSIDERS | {"blocker"},
+        touches=frozenset({"ann+tom"}),
+        proves=lambda reply: reply["read"] == 3,
+    ),
     "mark_read: where the other blocks me": Sample(
         into(_read, _UNWRITABLE),
         by="cal",
@@ -206,7 +213,7 @@ _HOW_FAR = {
         _delivered,
         touches=frozenset({"group"}),
         told={"message.receipt": GROUP - ANN},
-        proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (1, 2, 1),
+        proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (2, 1, 1),
     ),
     "readers": Sample(_readers, proves=lambda reply: (reply["delivered"], reply["read"]) == (1, 1)),
 }

@@ -11,8 +11,8 @@ from tests.authorization.actors import SHUT, Actor
 from tests.authorization.sample import Making, Sample, Wrong
 from tests.authorization.world import PROGRAM, World
 
-# All there are: ten channels, a dozen people.
-_STREAMS = 10 + 12
+# All there are: eleven channels, a dozen people.
+_STREAMS = 11 + 12
 
 
 def _of_another_server(world: World) -> SessionOpen:
@@ -69,25 +69,31 @@ SAMPLES = {
     "open": Sample(
         lambda world: SessionOpen(token=world.ann.access(world.server)),
         wrong=_no_tokens(resume=False),
-        proves=lambda reply: len(reply["channels"]) == 5,
+        proves=lambda reply: len(reply["channels"]) == 6,
     ),
     "resume": Sample(
         _with(lambda world: world.ann.access(world.server)),
         wrong=_no_tokens(resume=True),
         shows=_HIDDEN,
-        proves=lambda reply: len(reply["channels"]) == 5 and len(reply["reset"]) == _STREAMS - 6,
-        sends=_came(6, 2 + 9 + 4 + 3 + 3 + 2),
+        proves=lambda reply: len(reply["channels"]) == 6 and len(reply["reset"]) == _STREAMS - 7,
+        sends=_came(7, 2 + 9 + 4 + 3 + 3 + 2 + 2),
     ),
     "resume: from somewhere in the middle": Sample(
         _with(lambda world: world.ann.access(world.server), since=1),
         shows=_HIDDEN,
-        sends=_came(6, 1 + 8 + 3 + 2 + 2 + 1),
+        sends=_came(7, 1 + 8 + 3 + 2 + 2 + 1 + 1),
     ),
     "resume: by who was put out": Sample(
         _with(lambda world: world.eve.access(world.server)),
         by="eve",
         proves=lambda reply: reply["channels"] == [] and len(reply["reset"]) == _STREAMS - 1,
         sends=_came(1, 2),
+    ),
+    "resume: by who was told to be in": Sample(
+        _with(lambda world: world.ivy.access(world.server)),
+        by="ivy",
+        proves=lambda reply: reply["channels"] == [] and len(reply["reset"]) == _STREAMS - 1,
+        sends=_came(1, 1),
     ),
     "resume: by a program that may not read messages": Sample(
         _with(lambda world: world.keys[PROGRAM].secret),
