@@ -32,6 +32,7 @@ _FAR_BEHIND = 10_000
 _FEW_BYTES, _AT_ONCE_BYTES = 262144, 65536
 _IN_ONE_TURN = 500
 _AGAIN = 0.2
+_LEFT_AGAIN = -1
 _READ_AT_ONCE = 4
 _JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
 
@@ -52,6 +53,7 @@ class Arrivals:
     def __init__(self, pool: Pool, streams: Streams) -> None:
         self._pool, self._streams = pool, streams
         self._entering: dict[tuple[UUID, UUID], int | None] = {}
+        self._joining: dict[Context, dict[UUID, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
         self.fetched = 0
@@ -61,11 +63,21 @@ class Arrivals:
 
         What was missed is sent first; the streams of which that is not possible begin at their present heads.
         """
+        entered = self._joining[ctx] = {}
+        try:
+            return await self._join(ctx, places, cursors, entered)
+        finally:
+            del self._joining[ctx]
+
+    async def _join(
+        self, ctx: Context, places: Sequence[Place], cursors: Mapping[UUID, int], entered: dict[UUID, int]
+    ) -> list[UUID]:
         reset: list[UUID] = []
-        entered: dict[UUID, int] = {}
         for number, place in enumerate(places, 1):
             stream = self._streams.follow(place, personal=number == 1)
             if stream in ctx.streams:  # it was entered while others caught up
+                continue
+            if entered.get(place.id) == _LEFT_AGAIN:  # told so just now, after the places were read
                 continue
             since = entered.pop(place.id, None)
             seq = cursors.get(place.id, place.head if since is None else since)
@@ -78,7 +90,7 @@ class Arrivals:
             if number % _IN_ONE_TURN == 0:
                 await asyncio.sleep(0)
         for channel, head in entered.items():
-            found = await storage.place(self._pool, places[0].id, channel)
+            found = await storage.place(self._pool, places[0].id, channel) if head != _LEFT_AGAIN else None
             if found is not None:
                 await self._enter(ctx, found, head)
         return reset
@@ -119,11 +131,13 @@ class Arrivals:
                 access = found.access
                 if now > access:
                     continue
+            if entered.get(stream.id) == _LEFT_AGAIN:
+                return True
             seq += len(frames)
             if stream.personal:
                 _note(frames, entered)
             await self._send(ctx, frames)
-        if ctx.session is session:
+        if ctx.session is session and entered.get(stream.id) != _LEFT_AGAIN:
             self._streams.place(stream, ctx, seq, access)
         return whole
 
@@ -168,8 +182,10 @@ class Arrivals:
         if (account.id, channel) in self._entering:
             self._entering[account.id, channel] = None
         left = self._streams.get(channel)
-        if left is not None:
-            for ctx in account.audience:
+        for ctx in account.audience:
+            if ctx in self._joining:
+                self._joining[ctx][channel] = _LEFT_AGAIN
+            if left is not None:
                 left.let_go(ctx)
 
     async def _enter_all(self, account: Stream, channel: UUID) -> None:
@@ -203,11 +219,11 @@ class Arrivals:
 
 
 def _note(frames: Sequence[bytes], entered: dict[UUID, int]) -> None:
-    """Which channels were entered, and not left again, in facts that an account had missed."""
+    """Which channels were entered, or left again, in facts that an account had missed."""
     for one in frames:
         body = payload(one)
         if body.startswith(_JOINED):
             membership = _decode_joined(body).membership
             entered[membership.channel.id] = membership.head
         elif body.startswith(_LEFT):
-            entered.pop(_decode_channel(body).channel, None)
+            entered[_decode_channel(body).channel] = _LEFT_AGAIN

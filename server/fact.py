@@ -25,7 +25,7 @@ from storage import channel as channels
 from storage import stream
 from storage.channel import Standing
 from storage.pool import Transaction
-from storage.stream import Place
+from storage.stream import GONE, Place
 
 if TYPE_CHECKING:
     from server.app import Server
@@ -39,6 +39,7 @@ class Change:
         self._places = places
         self._heads = {id: place.head for id, place in places.items()}
         self._access = {id: place.access for id, place in places.items()}
+        self._gone: list[Batch] = []
         self.facts: list[tuple[Fact, bytes]] = []
 
     def add(self, place: Place) -> None:
@@ -47,8 +48,9 @@ class Change:
         self._heads[place.id], self._access[place.id] = place.head, place.access
 
     def release(self, id: UUID) -> None:
-        """A stream that was deleted in this transaction."""
+        """A stream that was deleted in this transaction: nobody hears or reads it any more."""
         del self._places[id]
+        self._gone.append(Batch(id, GONE, self._heads[id] + 1, ()))
 
     def holds(self, id: UUID) -> bool:
         """Whether the stream (still) exists."""
@@ -100,7 +102,7 @@ class Change:
         for place in self.changed:
             if place.id not in found:
                 found[place.id] = Batch(place.id, place.access, place.head + 1, ())
-        return list(found.values())
+        return [*found.values(), *self._gone]
 
 
 @asynccontextmanager

@@ -116,7 +116,8 @@ async def _tell_entered(change: Change, channel: UUID, accounts: Sequence[UUID],
     for account in accounts:
         found = await channels.membership(change.tx, account, channel)
         assert found is not None
-        membership = msgspec.structs.replace(found, head=change.head(channel))
+        # Without words: this fact is kept, and what it tells of a message could not be taken back.
+        membership = msgspec.structs.replace(found, head=change.head(channel), last=None)
         change.tell(ChannelJoined(stream=account, seq=change.next(account), membership=membership, by=by))
 
 

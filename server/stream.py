@@ -168,8 +168,8 @@ class Streams:
             one.access = min(one.access, stream.access)
 
     async def _close_gap(self, stream: Stream, upto: int) -> None:
-        """What is missing may be on its way; if it does not come soon, read it."""
-        if self._carrier.alive:
+        """What is missing may be on its way, unless it is very much; if it does not come soon, read it."""
+        if self._carrier.alive and upto - stream.head <= _FETCHED:
             head = stream.head
             await asyncio.sleep(_PATIENCE)
             if stream.head != head or any(one.first <= head + 1 <= one.last for one in stream.waiting):

@@ -18,6 +18,9 @@ from protocol.message import Message
 from storage import message
 from storage.pool import Database, Row, Transaction
 
+# The access version of a stream that was deleted: newer than any that something was decided under.
+GONE = 2**63 - 1
+
 
 class Place(Struct, frozen=True):
     """How far a stream is."""
@@ -72,11 +75,12 @@ async def place(db: Database, account: UUID, stream: UUID) -> Place | None:
 
 
 async def moved(db: Database, known: Sequence[Place]) -> list[Place]:
-    """Which of these streams are not as they are known."""
+    """Which of these streams are not as they are known; those that are no more have no facts, and are `GONE`."""
     rows = await db.fetch(
-        """
-        SELECT s.id, s.head, s.access FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS k(id, head, access)
-          JOIN stream s USING (id) WHERE s.head > k.head OR s.access > k.access
+        f"""
+        SELECT k.id, coalesce(s.head, 0) AS head, coalesce(s.access, {GONE}) AS access
+          FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS k(id, head, access) LEFT JOIN stream s USING (id)
+         WHERE s.head > k.head OR coalesce(s.access, {GONE}) > k.access
         """,
         [one.id for one in known],
         [one.head for one in known],
@@ -88,8 +92,8 @@ async def moved(db: Database, known: Sequence[Place]) -> list[Place]:
 async def members_among(db: Database, channel: UUID, accounts: Iterable[UUID]) -> tuple[int, set[UUID]]:
     """The channel's access version, and who of these accounts is in it."""
     row = await db.fetchrow(
-        """
-        SELECT coalesce((SELECT access FROM stream WHERE id = $1), 9223372036854775807) AS access,
+        f"""
+        SELECT coalesce((SELECT access FROM stream WHERE id = $1), {GONE}) AS access,
                ARRAY(SELECT account FROM member WHERE channel = $1 AND account = ANY ($2::uuid[])) AS accounts
         """,
         channel,

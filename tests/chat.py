@@ -105,6 +105,30 @@ async def sql(server: Server) -> Any:
         await connection.close()
 
 
+async def old_group(server: Server, owner: UUID, member: UUID, count: int, text: str = "x") -> UUID:
+    """A group with many messages, of which no node has heard."""
+    channel = uuid4()
+    async with sql(server) as db:
+        await db.execute("INSERT INTO stream (id, head) VALUES ($1, $2)", channel, count)
+        await db.execute(
+            "INSERT INTO channel (id, kind, name, owner, creator, members) VALUES ($1, 'group', 'old', $2, $2, 2)",
+            channel,
+            owner,
+        )
+        await db.execute("INSERT INTO member (channel, account) VALUES ($1, $2), ($1, $3)", channel, owner, member)
+        await db.execute(
+            """
+            INSERT INTO message (channel, seq, author, nonce, sent_at, text)
+            SELECT $1, n, $2, gen_random_uuid(), now(), $4 FROM generate_series(1, $3::int) n
+            """,
+            channel,
+            owner,
+            count,
+            text,
+        )
+    return channel
+
+
 class Phone(RawSocket):
     """A socket that remembers every frame exactly as it came: nothing is dropped, sorted or asked for again."""
 

@@ -9,6 +9,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from protocol.codec import encode
+from protocol.message import MessageHistory, MessageSend
+from protocol.typing import TypingStart
 from server.access import PUBLIC_OPS
 from server.handlers import collect
 from server.hub import Hub
@@ -135,6 +138,23 @@ async def test_a_login_that_ends_without_its_sockets_is_noticed(world: World) ->
     with patch.object(Hub, "end", lambda self, logins, refusal: 0), pytest.raises(TimeoutError):
         await endings.run(world, endings.ENDINGS["device.revoke"])
     await world.reset()
+
+
+async def test_a_channel_that_another_process_deleted_is_gone_here_too(world: World) -> None:
+    """Although this one remembers how tom stood there, and what was said last."""
+    group = world.channels["group"].id
+    for frame in (MessageSend(channel=group, text="words", nonce=new_id()), MessageHistory(channel=group)):
+        await world.ask("tom", frame)
+    assert world.server.grants.known(group, world.tom.id)
+    await world.prepare("DELETE FROM stream s WHERE s.id IN (SELECT id FROM channel WHERE owner = $1)", world.ann)
+    await world.server.streams._heads.poll([*world.server.streams._streams.values()])
+    await world.memory.settle()
+    tom = await world.open(world.tom.access(world.server))
+    for asked in (MessageHistory(channel=group), TypingStart(channel=group)):
+        assert (await tom.ask(encode(asked))).code == "missing"
+    tom.abort()
+    await world.reset()
+    await world.heard()
 
 
 async def _noticed(world: World, what: str, name: str, scenes: Sequence[matrix.Scene]) -> None:

@@ -123,7 +123,7 @@ async def test_sends_stay_in_order_while_others_come_and_go(start: Starter, conn
     numbers: list[int] = []
 
     async def come_and_go() -> None:
-        for _ in range(20):
+        for _ in range(10):
             await ann.call(ChannelRemoveMember(channel=channel, user=me(cid)))
             await ann.call(ChannelAddMember(channel=channel, user=me(cid)))
 

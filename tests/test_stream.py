@@ -12,7 +12,7 @@ from protocol.reaction import ReactionAdd, ReactionRemove
 from protocol.session import Cursor, SessionPing
 from server import Server
 from storage import stream as storage
-from tests.chat import UNBOUND, Phone, group, me, nodes, say, sql
+from tests.chat import UNBOUND, Phone, group, me, nodes, old_group, say
 from tests.conftest import Connector, Person, Starter
 
 Trio = tuple[Person, Person, Person]
@@ -181,17 +181,7 @@ async def test_a_cursor_ahead_of_its_stream_is_reset(start: Starter, server: Ser
 
 async def test_a_cursor_too_far_behind_is_reset(start: Starter, server: Server, trio: Trio) -> None:
     ann, bob, _ = trio
-    channel = await group(ann, bob)
-    async with sql(server) as db:
-        await db.execute(
-            """
-            INSERT INTO message (channel, seq, author, nonce, sent_at, text)
-            SELECT $1, n, $2, gen_random_uuid(), now(), 'x' FROM generate_series(1, 10500) n
-            """,
-            channel,
-            me(ann),
-        )
-        await db.execute("UPDATE stream SET head = 10500 WHERE id = $1", channel)
+    channel = await old_group(server, me(ann), me(bob), 10_500)
     other = await start()
     phone, reply = await Phone.resume(other, access(bob), {channel: 0})
     assert reply["reset"] == [str(channel)]
@@ -237,7 +227,7 @@ async def test_live_facts_during_resumes_are_neither_lost_nor_doubled(start: Sta
 
     writing = [asyncio.create_task(write(phone)) for phone in writers]
     cursor = 0
-    for number in range(80):
+    for number in range(50):
         phone, reply = await Phone.resume((one, other)[number % 2], access(bob), {channel: cursor})
         assert reply["reset"] == []
         await phone.heard(channel, cursor + 1)
@@ -262,17 +252,7 @@ async def test_a_long_resume_amid_lively_channels_is_not_taken_for_slowness(
     server: Server, start: Starter, trio: Trio
 ) -> None:
     ann, bob, _ = trio
-    quiet, lively = await group(ann, bob), await group(ann, bob)
-    async with sql(server) as db:
-        await db.execute(
-            """
-            INSERT INTO message (channel, seq, author, nonce, sent_at, text)
-            SELECT $1, n, $2, gen_random_uuid(), now(), repeat('x', 4000) FROM generate_series(1, 3000) n
-            """,
-            quiet,
-            me(ann),
-        )
-        await db.execute("UPDATE stream SET head = 3000 WHERE id = $1", quiet)
+    quiet, lively = await old_group(server, me(ann), me(bob), 3000, "x" * 4000), await group(ann, bob)
     node = await start(**UNBOUND)
     writer = await Phone.open(node, access(ann))
     resuming = asyncio.create_task(Phone.resume(node, access(bob), {quiet: 0, lively: 0}))
@@ -306,7 +286,7 @@ async def test_without_redis_the_poll_delivers_within_little_more_than_a_second(
         began = loop.time()
         await say(ann, channel)
         assert await phone.heard(channel, number) == list(range(1, number + 1))
-        assert loop.time() - began < 1.6
+        assert loop.time() - began < 2.0
     phone.abort()
 
 
@@ -403,7 +383,7 @@ async def test_who_opens_sessions_while_being_removed_hears_nothing_after_the_re
     ann, bob, cid = [await connect(name, to=one) for name in ("ann", "bob", "cid")]
     channel = await group(ann, bob, cid)
     cids = await Phone.open(other, access(cid))
-    for _ in range(12):
+    for _ in range(8):
         phones: list[Phone] = []
         opening = [asyncio.create_task(_keep_opening(other, access(bob), phones)) for _ in range(3)]
         await asyncio.sleep(0.02)

@@ -287,5 +287,7 @@ def _tell_receipt(ctx: Context, channel: Standing, marked: Marked) -> None:
 
 @op(access=LOGGED_IN & in_channel() & message_in())
 async def readers(ctx: Context, frame: MessageReaders, channel: Standing, message: Message) -> Readers:
-    """For everybody in the channel."""
+    """For everybody in the channel, unless one of the two there blocks the other."""
+    if not channel.writes:
+        return Readers(readers=[], delivered=0, read=0)
     return await messages.readers(ctx.db, channel.id, message)

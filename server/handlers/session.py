@@ -42,7 +42,7 @@ async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
     async with ctx.app.entrance:
         opened, places = await _enter(ctx, frame.token, frame.wants)
     await _hear(ctx, places, {})
-    return opened
+    return _still(ctx, opened)
 
 
 @op(access=PUBLIC, alone=True)
@@ -52,7 +52,8 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
         opened, places = await _enter(ctx, frame.token, frame.wants)
     cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
     reset = await _hear(ctx, places, cursors)
-    known = {place.id for place in places}
+    opened = _still(ctx, opened)
+    known = {place.id for place in places} | {stream.id for stream in ctx.streams}
     reset += [stream for stream in cursors if stream not in known]
     return SessionResumed(
         account=opened.account,
@@ -98,6 +99,15 @@ async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int])
     except Refusal:
         ctx.leave()  # who is told no is not half in
         raise
+
+
+def _still(ctx: Context, opened: SessionOpened) -> SessionOpened:
+    """Without the channels that the account has left meanwhile: the socket was told so before this reply."""
+    if not ctx.streams:
+        return opened
+    heard = {stream.id for stream in ctx.streams}
+    here = [one for one in opened.channels if one.channel.id in heard]
+    return opened if len(here) == len(opened.channels) else msgspec.structs.replace(opened, channels=here)
 
 
 async def _by_access_token(ctx: Context, token: str) -> tuple[Session, Account]:

@@ -235,6 +235,8 @@ TEXTS = (
     Text(message, "_newest", "ctx.user in hiders", "False", ("message.history",)),
     # who is told
     Text(message, "_tell_receipt", "channel.writes", "True", ("message.mark_read",)),
+    Text(message, "readers", "not channel.writes", "False", ("message.readers",)),
+    Text(group, "_tell_entered", ", last=None", "", ("channel.add_member",)),
     Text(Streams, "pass_on", "ctx.session.account != by", "True", ("typing.start",)),
     Text(session, "_hear", 'ctx.session.allows("message.history")', "True", ("session.resume",)),
     Text(session, "_enter", 'session.allows("channel.list")', "True", ("session.resume",)),

@@ -7,7 +7,7 @@ of that yet is what they would use.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -50,12 +50,20 @@ class Memory:
         heard: dict[UUID, set[UUID]] = {}
         for row in await self._db.fetch("SELECT account, channel FROM member"):
             heard.setdefault(row["account"], {row["account"]}).add(row["channel"])
-        contexts = [socket.conversation for socket in self._server.gateway.sockets]
         return [
             f"{ctx.session.account} hears {ctx.streams}"
-            for ctx in contexts
-            if _hears(ctx) and {one.id for one in ctx.streams} != heard.get(ctx.session.account, {ctx.session.account})
+            for ctx in self._contexts()
+            if {one.id for one in ctx.streams} != heard.get(ctx.session.account, {ctx.session.account})
         ]
+
+    def _contexts(self) -> Iterator[Any]:
+        """Of sockets that hear what their account hears."""
+        for socket in self._server.gateway.sockets:
+            ctx = socket.conversation
+            if not isinstance(ctx, Context) or not ctx.connected or ctx.session is None:
+                continue
+            if "messages" in ctx.wants and ctx.session.allows("message.history"):
+                yield ctx
 
     def restore(self) -> None:
         """Heads, access versions, standings and audiences as they were learnt."""
@@ -66,8 +74,8 @@ class Memory:
             for name, standing in channel.before.items():
                 grants.keep(self._people[name].id, standing)
         self._put_back()
-        for socket in self._server.gateway.sockets:
-            self._listen(socket.conversation)
+        for ctx in self._contexts():
+            self._listen(ctx)
 
     def _put_back(self) -> None:
         """Streams without anybody who hears them."""
@@ -85,19 +93,7 @@ class Memory:
             stream.forget()
 
     def _listen(self, ctx: Any) -> None:
-        if not _hears(ctx):
-            return
         for id in self._heard.get(ctx.session.account, ()):
             stream = self._server.streams.follow(self._places[id], id == ctx.session.account)
             ctx.streams.add(stream)
             stream.sockets.add(ctx.socket)
-
-
-def _hears(ctx: Any) -> bool:
-    return bool(
-        isinstance(ctx, Context)
-        and ctx.connected
-        and ctx.session is not None
-        and "messages" in ctx.wants
-        and ctx.session.allows("message.history")
-    )

@@ -26,7 +26,7 @@ import msgspec
 
 from protocol.codec import encode
 from protocol.frame import Request
-from protocol.session import SessionOpen, SessionPing
+from protocol.session import SessionOpen, SessionPing, Want
 from server.access import Rule
 from server.app import Server
 from server.external import Started
@@ -58,6 +58,9 @@ _FLAWS = """
     SELECT 'reactions to ' || m.channel || ' ' || m.seq FROM message m
      WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
            (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
+    UNION ALL
+    SELECT 'words of ' || m.channel || ' ' || m.seq || ' in ' || f.kind FROM message m, fact f
+     WHERE length(m.text) > 15 AND position(m.text IN f.data) > 0
 """
 
 
@@ -241,7 +244,7 @@ class World:
     async def open(self, token: str, *, hears: bool = True) -> RawSocket:
         """A new one that speaks for somebody."""
         socket = await self.socket()
-        wants = None if hears else []
+        wants: list[Want] | None = None if hears else []
         reply = await socket.ask(encode(SessionOpen(token=token, wants=wants, id=next(_NUMBERS))))
         assert reply.code == "ok", reply
         return socket

@@ -1,5 +1,6 @@
 """message: mostly in ann's group; what stands there is told in channels.py."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ SEEN = [1, 2, 5, 6, 8, 9]
 _NEW = "other words"
 
 
-def _in_group(frame: type[Request[Any]], **fields: Any) -> Making:
+def _in_group(frame: Callable[..., Request[Any]], **fields: Any) -> Making:
     return lambda world: frame(channel=world.channels["group"].id, **fields)
 
 
@@ -214,6 +215,12 @@ _HOW_FAR = {
         touches=frozenset({"group"}),
         told={"message.receipt": GROUP - ANN},
         proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (2, 1, 1),
+    ),
+    "readers: where I am blocked": Sample(
+        changed(into(_readers, _UNWRITABLE), seq=1),
+        by="cal",
+        outsiders=OUTSIDERS | {"member", "blocker"},
+        proves=lambda reply: reply["readers"] == [],
     ),
     "readers": Sample(_readers, proves=lambda reply: (reply["delivered"], reply["read"]) == (1, 1)),
 }
