@@ -32,7 +32,7 @@ _FAR_BEHIND = 10_000
 _FEW_BYTES, _AT_ONCE_BYTES = 262144, 65536
 _IN_ONE_TURN = 500
 _AGAIN = 0.2
-_LEFT_AGAIN = -1
+_LEFT_AGAIN, _ENTERS_ELSEWHERE = -2, -1  # instead of the seq from which a channel is heard
 _READ_AT_ONCE = 4
 _JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
 
@@ -72,14 +72,15 @@ class Arrivals:
     async def _join(
         self, ctx: Context, places: Sequence[Place], cursors: Mapping[UUID, int], entered: dict[UUID, int]
     ) -> list[UUID]:
+        """`entered`: of which channels the socket was told meanwhile, and from where on it hears them."""
         reset: list[UUID] = []
         for number, place in enumerate(places, 1):
             stream = self._streams.follow(place, personal=number == 1)
             if stream in ctx.streams:  # it was entered while others caught up
                 continue
-            if entered.get(place.id) == _LEFT_AGAIN:  # told so just now, after the places were read
+            since = entered.get(place.id)
+            if since is not None and since < 0:  # told so just now, after the places were read
                 continue
-            since = entered.pop(place.id, None)
             seq = cursors.get(place.id, place.head if since is None else since)
             seq = seq if since is None else max(seq, since)
             if seq > max(place.head, stream.head):
@@ -89,11 +90,14 @@ class Arrivals:
                 reset.append(place.id)
             if number % _IN_ONE_TURN == 0:
                 await asyncio.sleep(0)
-        for channel, head in entered.items():
-            found = await storage.place(self._pool, places[0].id, channel) if head != _LEFT_AGAIN else None
+        known = {place.id for place in places}
+        for channel, head in list(entered.items()):
+            if head < 0 or channel in known:
+                continue
+            found = await storage.place(self._pool, places[0].id, channel)
             if found is not None:
                 await self._enter(ctx, found, head)
-        return reset
+        return reset + [stream for stream in cursors if stream not in known and stream not in entered]
 
     async def _arrive(self, ctx: Context, stream: Stream, seq: int, place: Place, entered: dict[UUID, int]) -> bool:
         """Let a socket hear a stream from a seq on; False when what is behind that cannot be had any more."""
@@ -170,6 +174,9 @@ class Arrivals:
                 self._has_left(account, _decode_channel(body).channel)
 
     def _has_entered(self, account: Stream, channel: UUID, head: int) -> None:
+        for ctx in account.audience:
+            if ctx in self._joining:
+                self._joining[ctx].setdefault(channel, _ENTERS_ELSEWHERE)
         key = account.id, channel
         running = key in self._entering
         self._entering[key] = head

@@ -121,6 +121,17 @@ async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: 
             await _noticed(world, code.name, name, matrix.CHECKS)
 
 
+@pytest.mark.parametrize(("name", "both"), checks.TWICE.items(), ids=checks.TWICE)
+async def test_what_is_looked_at_twice_holds_without_one_of_them(
+    world: World, name: str, both: tuple[checks.Text, checks.Text]
+) -> None:
+    for one in both:
+        with one.applied(world):
+            await matrix.run(world, name, matrix.ROWS)
+    with both[0].applied(world), both[1].applied(world):
+        await _noticed(world, f"without {both[0].name}, and without {both[1].name}", name, matrix.ROWS)
+
+
 @pytest.mark.parametrize("function", checks.FUNCTIONS, ids=lambda one: one.name)
 async def test_an_sql_function_that_lacks_one_condition_is_noticed(world: World, function: checks.Function) -> None:
     for name in function.ops:

@@ -9,9 +9,9 @@ from tests.faults.checker import together
 from tests.faults.cluster import Cluster
 from tests.faults.nemesis import NEMESES
 from tests.faults.run import run
+from tests.faults.scenarios import churn
 
-MESSAGES = 1000
-PER_SECOND = 200.0
+MESSAGES, PER_SECOND, SCALE = 1000, 250.0, 0.6
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -25,11 +25,18 @@ async def cluster() -> AsyncIterator[Cluster]:
 @pytest.mark.parametrize("nemesis", NEMESES)
 async def test_every_invariant_holds_under(nemesis: str, cluster: Cluster) -> None:
     seed = 1 + NEMESES.index(nemesis)
-    report = await run(cluster, nemesis, messages=MESSAGES, seed=seed, per_second=PER_SECOND)
+    report = await run(cluster, nemesis, messages=MESSAGES, seed=seed, per_second=PER_SECOND, scale=SCALE)
     assert report.good, str(report)
     assert report.acked >= MESSAGES
     assert report.faults >= 1
     assert report.deliveries >= MESSAGES
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_invariant_holds_while_members_come_and_go_and_sockets_break(cluster: Cluster) -> None:
+    report = await run(cluster, "", messages=300, seed=8, scenario=churn)
+    assert report.good, str(report)
+    assert report.unknown >= 10
 
 
 @pytest.mark.slow

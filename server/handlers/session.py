@@ -53,8 +53,6 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
     cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
     reset = await _hear(ctx, places, cursors)
     opened = _still(ctx, opened)
-    known = {place.id for place in places} | {stream.id for stream in ctx.streams}
-    reset += [stream for stream in cursors if stream not in known]
     return SessionResumed(
         account=opened.account,
         me=opened.me,
@@ -90,10 +88,10 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
 
 
 async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int]) -> list[UUID]:
-    if "messages" not in ctx.wants or ctx.session is None:
-        return []
-    if not ctx.session.allows("message.history"):
-        return []
+    """Which of the cursors can't be served."""
+    if "messages" not in ctx.wants or ctx.session is None or not ctx.session.allows("message.history"):
+        known = {place.id for place in places}
+        return [stream for stream in cursors if stream not in known]
     try:
         return await ctx.app.streams.join(ctx, places, cursors)
     except Refusal:

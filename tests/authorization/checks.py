@@ -16,6 +16,7 @@ from msgspec import Struct
 from protocol.error import Missing
 from server import group, login, outside, totp
 from server.access import Bind
+from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
 from server.grant import Grants
@@ -242,6 +243,21 @@ TEXTS = (
     Text(session, "_enter", 'session.allows("channel.list")', "True", ("session.resume",)),
     Text(session, "_enter", 'session.allows("account.get")', "True", ("session.resume",)),
 )
+# What is looked at twice, on the way in and where it is done: each holds without the other.
+TWICE = {
+    "channel.remove_member: not one of those who try": (
+        Text(channel, "remove_member", "group.check_owner(channel, ctx.user)", "pass", ()),
+        Text(group, "exit", "check_owner(await change.standing(by, channel), by)", "pass", ()),
+    ),
+    "channel.delete": (
+        Text(channel, "delete", "group.check_owner(channel, ctx.user)", "pass", ()),
+        Text(group, "delete", "check_owner(await change.standing(by, channel), by)", "pass", ()),
+    ),
+    "channel.leave: a group of somebody else's": (
+        Text(Arrivals, "_has_left", "left is not None", "False", ()),
+        Text(Streams, "_check_audience", "session.account not in members", "False", ()),
+    ),
+}
 FUNCTIONS = (
     Function("CASE WHEN m.channel = i.channel THEN 1 ELSE 3 END", "1"),
     Function("WHEN s.access IS DISTINCT FROM i.access THEN 2", ""),

@@ -98,7 +98,7 @@ _STREAMS = (
     query("ON s.id = m.channel WHERE m.account = $1", "s.id = m.channel", "session.resume"),
     query("ON s.id = m.channel WHERE m.account = $1", "m.account = $1", "session.resume"),
     query("m.account = $1 AND m.channel = $2", "m.account = $1", "session.resume: by who was told to be in"),
-    query("m.account = $1 AND m.channel = $2", "m.channel = $2", "channel.join"),
+    swap("m.account = $1 AND m.channel = $2\n", "m.account = $1 AND m.channel <> $2\n", "channel.join"),
     *each("FROM fact WHERE {stream = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),
     *each("WHERE {channel = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),
     *each("{m.channel = s.id AND m.seq = f.told}", "session.resume"),

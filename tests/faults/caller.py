@@ -69,7 +69,7 @@ class Caller:
             return self._wire
 
     async def _open(self, url: str) -> Wire:
-        wire = await Wire.open(url, _deaf)
+        wire = await Wire.open(url)
         try:
             await wire.ask(SessionOpen(token=self._token, wants=[]))
         except BaseException:
@@ -87,10 +87,6 @@ class Caller:
         """Leave."""
         if self._wire is not None:
             await self._wire.close()
-
-
-def _deaf(_: dict[str, Any]) -> None:
-    return None
 
 
 def _seq(f: Did, reply: dict[str, Any], fields: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from tests.faults.history import Heard, Reader, Recorder
 from tests.faults.wire import GoneError, RefusedError, Wire
 
 PING_EVERY = 0.7
-PONG_WITHIN = 2.0
+PONG_WITHIN = 1.5
 
 
 class Listener:
@@ -28,11 +28,6 @@ class Listener:
         self._now, self._random = recorder.now, random.Random(seed)
         self._wire: Wire | None = None
         self.there = asyncio.Event()
-
-    @property
-    def wire(self) -> Wire | None:
-        """The socket of the moment."""
-        return self._wire if self.there.is_set() else None
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -68,11 +63,6 @@ class Listener:
     async def _leave(self) -> None:
         if self._wire is not None:
             await self._wire.close()
-
-    def cut(self) -> None:
-        """Have the socket break, as networks do."""
-        if self._wire is not None:
-            self._wire.closed.set()
 
     def _opened(self, reply: dict[str, Any]) -> None:
         self._begin(reply["account"], reply["head"])

@@ -40,7 +40,7 @@ class Founding:
 
     async def people(self, *names: str) -> dict[str, Person]:
         """New accounts; their names are unique in the database, so that one cluster serves many runs."""
-        wire = await Wire.open(self._url, _deaf)
+        wire = await Wire.open(self._url, patience=10.0)
         frames = [AccountRegister(username=f"{name}-{self._tag}", password="correct horse battery") for name in names]
         given = await asyncio.gather(*(wire.ask(frame, 10.0) for frame in frames))
         await wire.close()
@@ -49,13 +49,9 @@ class Founding:
 
     async def channel(self, name: str, owner: Person, members: list[Person]) -> Place:
         """A new group."""
-        wire = await Wire.open(self._url, _deaf)
+        wire = await Wire.open(self._url, patience=10.0)
         await wire.ask(SessionOpen(token=owner.token, wants=[]))
         ids = [one.id for one in members if one is not owner]
         reply: dict[str, Any] = await wire.ask(ChannelCreate(name=name, nonce=uuid4(), members=ids), 10.0)
         await wire.close()
         return Place(UUID(reply["channel"]["id"]), frozenset(str(one) for one in (owner.id, *ids)))
-
-
-def _deaf(_: dict[str, Any]) -> None:
-    return None

@@ -101,7 +101,7 @@ async def told(cluster: Cluster, places: Sequence[Place], person: Person) -> lis
     """The whole history of each channel as each node tells it."""
     found = []
     for node in cluster.nodes:
-        wire = await Wire.open(node.url, lambda _: None)
+        wire = await Wire.open(node.url, patience=10.0)
         await wire.ask(SessionOpen(token=person.token, wants=[]), 10.0)
         for place in places:
             found.append(Told(f"node {node.number}", str(place.id), await _history(wire, place.id)))

@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 from protocol.codec import encode
 from protocol.frame import Request
 
-PATIENCE = 2.5  # seconds for a reply, after which nobody knows
+PATIENCE = 1.5  # seconds for a reply, after which nobody knows
 TEMPORARY = {"unavailable", "overloaded", "internal", "going_away", "rate_limited", "too_slow"}
 
 
@@ -29,6 +29,10 @@ class RefusedError(Exception):
         self.code, self.temporary = code, code in TEMPORARY
 
 
+def _deaf(_: dict[str, Any]) -> None:
+    return None
+
+
 class Wire:
     """A connection, from its hello on."""
 
@@ -41,10 +45,10 @@ class Wire:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, url: str, heard: Callable[[dict[str, Any]], None]) -> Wire:
+    async def open(cls, url: str, heard: Callable[[dict[str, Any]], None] = _deaf, patience: float = PATIENCE) -> Wire:
         """Connect."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 socket = await connect(url, compression=None, ping_interval=None, max_size=None, close_timeout=0.2)
         except (OSError, WebSocketException, TimeoutError) as error:
             raise GoneError(str(error)) from error

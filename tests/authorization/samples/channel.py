@@ -182,6 +182,12 @@ _COMING_AND_GOING = {
             "to my saved messages": Wrong("forbidden", into(_add, "ann's saved")),
         },
     ),
+    "remove_member: not one of those who try": Sample(
+        changed(_remove, user=lambda world: world.bea.id),
+        touches=frozenset({"group", "bea"}),
+        told={"channel.member_left": GROUP - {"bea"}, "channel.left": frozenset({"bea"})},
+        refused=NOT_THEIRS,
+    ),
     "remove_member": Sample(
         _remove,
         touches=frozenset({"group", "tom", "group 8"}),
