@@ -88,6 +88,7 @@ def _target(call: ast.expr, module: ModuleType) -> Any:
 
 
 def _place(thing: Any) -> str:
+    thing = inspect.unwrap(thing)  # a rule may wrap the query of another module
     file = inspect.getsourcefile(thing) or "?"
     return f"{_short(Path(file))}:{inspect.getsourcelines(thing)[1]}"
 

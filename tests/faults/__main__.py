@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import time
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="stretches the faults")
     parser.add_argument("--runs", type=int, default=1, help="with the seeds that follow")
     options = parser.parse_args()
+    logging.getLogger("onesocket.embedded").setLevel(logging.ERROR)  # that servers die is no news here
     good = True
     for _ in range(options.runs):
         print(f"seed {options.seed}", flush=True)
