@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from storage.channel import Standing
     from storage.pool import Pool
 
-_HASHTAG = re.compile(r"(?<![\w#&])#(\w{1,50})")
+_HASHTAG = re.compile(r"#(?<![\w#&]#)(\w{1,50})")  # its # first: that is what is searched for
 _HASHTAGS = 10
 
 

@@ -25,7 +25,7 @@ from protocol.session import Cursor, SessionOpen, SessionResume
 _CREATED = b'{"ev":"message.created","stream":"'
 _STREAM = b'","stream":"'
 _SEQ_AT = 36 + len(b'","seq":')
-_TEXT = b'"text":"#'
+_TEXT = b'"text":"@'
 _SENT = b'"ok":{"seq":'
 _WORDS = b"that is what a usual message looks like in length."
 
@@ -267,7 +267,7 @@ class Member(RawSocket):
             then(seq)
 
         words = room.id, stamp, self._signature, _WORDS, self._nonce, self._number
-        fields = b'"channel":"%b","text":"#%019d%b %b","nonce":"%b%012x"' % words
+        fields = b'"channel":"%b","text":"@%019d%b %b","nonce":"%b%012x"' % words
         self.ask(b"message.send", fields, stamp, said)
 
     def _echo_acked(self, stamp: int, seq: int) -> None:
