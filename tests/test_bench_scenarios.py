@@ -168,7 +168,10 @@ async def test_a_run_over_a_wire_that_spoils_messages_fails(
 
 
 class SpoilingProxy:
-    """Passes everything on, but lets a spoiler at the first two messages to the third member who gets any."""
+    """Passes everything on, but lets a spoiler at the first two messages to the third member who only listens.
+
+    A sender who misses or doubles its own message would notice that twice.
+    """
 
     def __init__(self, url: str, spoiler: Spoiler) -> None:
         self._server, self._spoiler = urlsplit(url), spoiler
@@ -190,18 +193,21 @@ class SpoilingProxy:
         assert task is not None
         self._tasks.add(task)
         onward, back = await asyncio.open_connection(self._server.hostname, self._server.port)
+        sends = asyncio.Event()
         try:
-            await asyncio.gather(self._forward(reader, back), self._return(onward, writer))
+            await asyncio.gather(self._forward(reader, back, sends), self._return(onward, writer, sends))
         finally:
             back.close()
             writer.close()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sends: asyncio.Event) -> None:
         while data := await reader.read(65536):
+            if b'"message.send"' in data:
+                sends.set()
             writer.write(data)
         writer.close()
 
-    async def _return(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _return(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sends: asyncio.Event) -> None:
         writer.write(await reader.readuntil(b"\r\n\r\n"))
         held: list[bytes] | None = None
         seen = False
@@ -210,7 +216,7 @@ class SpoilingProxy:
                 if b'{"ev":"message.created"' not in frame:
                     writer.write(frame)
                     continue
-                if not seen:
+                if not seen and not sends.is_set():
                     seen, self._listening = True, self._listening + 1
                     held = [] if self._listening == 3 else None
                 if held is None:
