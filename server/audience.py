@@ -97,6 +97,11 @@ class Stream:
         if not self.sockets:
             self.alone_since = time.monotonic()
 
+    def wait_for_all(self) -> None:
+        """Keep of what waits only how far it goes and what has to be looked at; the facts themselves can be read."""
+        access, last = max(one.access for one in self.waiting), max(one.last for one in self.waiting)
+        self.waiting = [Batch(self.id, access, last + 1, ())]
+
     # What came last
 
     def since(self, cursor: int) -> list[bytes] | None:

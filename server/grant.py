@@ -6,7 +6,7 @@ writes are stored only under the access version that was decided under.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -66,13 +66,6 @@ class Grants:
                 self.keep(account, standing)
         for entry in entries:
             _apply(entry, standings[entry.channel, entry.author])
-
-    async def load(self, account: UUID, channels_: Iterable[UUID]) -> None:
-        """Read how an account stands in channels."""
-        wanted = list(channels_)
-        for standing in await channels.standings(self._pool, wanted, [account] * len(wanted)):
-            if standing is not None:
-                self.keep(account, standing)
 
 
 def _apply(entry: Entry, standing: Standing | None) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("onesocket.stream")
 
 _AT_ONCE = 500  # which take half of the longest time that others may wait
-_PATIENCE = 0.05
+_PATIENCE, _AGAIN = 0.05, 0.2
 _RECENT_BYTES_IN_ALL = 64 * 1024 * 1024
 _FETCHED = 500
 _KEPT_WITHOUT_AUDIENCE = 30.0
@@ -124,10 +124,12 @@ class Streams:
         """Deliver what waits, in order, after doing what it waits for."""
         try:
             while stream.waiting:
-                await self._mend_one(stream)
-        except Refusal as refusal:
-            log.debug("stream %s waits for the database: %s", stream.id, refusal)
-            stream.waiting.clear()  # the next look at the heads begins anew
+                try:
+                    await self._mend_one(stream)
+                except Refusal as refusal:
+                    log.debug("stream %s waits for the database: %s", stream.id, refusal)
+                    stream.wait_for_all()
+                    await asyncio.sleep(_AGAIN)
         except Exception:
             log.exception("stream %s cannot be mended", stream.id)
             stream.waiting.clear()

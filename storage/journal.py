@@ -157,11 +157,11 @@ class Journal:
             except BadData as error:
                 await self._store_singly(batch, error)
                 return
-            except (UniqueViolation, Overloaded):  # it raced with another process: now the nonces are there
+            except UniqueViolation:  # it raced with another process: now the nonces are there
                 tries += 1
                 if tries > 5:
                     raise
-            except Unavailable:
+            except (Unavailable, Overloaded):  # an attempt before this one may have been stored: never "failed"
                 batch = self._expired(batch)
                 await asyncio.sleep(0.1)
 

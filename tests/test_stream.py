@@ -456,3 +456,27 @@ async def test_marks_of_one_device_reach_the_other_on_another_node(start: Starte
     await phone.until(lambda: phone.facts(me(bob))[-1:] != [] and phone.facts(me(bob))[-1]["ev"] == "message.read")
     assert phone.facts(me(bob))[-1]["read"] == 1
     phone.abort()
+
+
+async def test_who_came_while_the_database_was_away_is_looked_at_before_anything_is_told(
+    server: Server, trio: Trio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody was removed between being looked up and joining, and the second look finds no database."""
+    ann, bob, _ = trio
+    channel = await group(ann, bob)
+    stream = server.streams.get(channel)
+    assert stream is not None
+    await bob.call(SessionPing())
+    [ctx] = [one for one in stream.audience if one.session is not None and one.session.account == me(bob)]
+    await server.pool.execute("DELETE FROM member WHERE channel = $1 AND account = $2", channel, me(bob))
+    stream.let_go(ctx)
+    with monkeypatch.context() as away:
+        away.setattr(server.pool, "_pool", None)
+        server.streams.place(stream, ctx, stream.head, stream.access - 1)
+        await asyncio.sleep(0.3)
+        assert ctx.socket in stream.sockets, "nobody could look yet"
+    seq = await say(ann, channel)
+    async with asyncio.timeout(5):
+        while ctx.socket in stream.sockets or stream.head < seq:
+            await asyncio.sleep(0.02)
+    assert all(fact.seq < seq for fact in bob._inbox._events if getattr(fact, "stream", None) == channel)

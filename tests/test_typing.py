@@ -23,8 +23,13 @@ def id_of(person: Person) -> UUID:
 
 
 async def group(owner: Person, *members: Person) -> UUID:
+    """A group that its members hear already: what is not kept would pass those by who are on their way in."""
     frame = ChannelCreate(name="group", nonce=uuid4(), members=[id_of(one) for one in members])
-    return (await owner.call(frame)).channel.id
+    channel = (await owner.call(frame)).channel.id
+    await owner.call(MessageSend(channel=channel, text="hello", nonce=uuid4()))
+    for one in members:
+        await one.wait_for(MessageCreated, SOON)
+    return channel
 
 
 async def hears_nothing_of_typing(listener: Person, speaker: Person, channel: UUID) -> None:
