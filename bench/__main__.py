@@ -34,9 +34,10 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     scenario.add_options(parser)
+    options = parser.parse_args(arguments[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that servers are stopped
     try:
-        return int(scenario.run(parser.parse_args(arguments[1:])))
+        return int(scenario.run(options))
     except (OSError, Refusal) as error:
         sys.stderr.write(f"python -m bench {name}: {error}\n")
         return 3

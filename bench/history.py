@@ -6,10 +6,10 @@ A "message" in the figures is a page here: `acked_per_s` are pages a second, `ac
 
 import argparse
 
-from bench import process, report, runner, stage, traffic
+from bench import report, stage, traffic
 from bench.load.plan import Read, Talk
 from bench.run import Course, running
-from bench.target import Target, target
+from bench.target import Target
 
 _LONGEST = 600.0
 _FILLERS = 2
@@ -29,10 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; the exit code."""
-    process.allow_many_files()
-    with target(options) as server:
-        result, course = runner.run(measure(server, options))
-    return report.publish(result, options, course=course)
+    return traffic.perform(options, measure)
 
 
 async def measure(server: Target, options: argparse.Namespace) -> tuple[report.Result, Course]:

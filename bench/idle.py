@@ -8,12 +8,16 @@ watches it idle. The memory is that of the process that serves, without PostgreS
 import argparse
 import asyncio
 import itertools
+import os
 import time
 
 from bench import process, report, runner
 from bench.accounts import register
+from bench.load.plan import Findings, Progress
+from bench.meter import Meter, between
+from bench.run import figures
 from bench.target import Target, settled_rss_kib, target
-from bench.wire import close_sockets, open_sockets
+from bench.wire import RawSocket, close_sockets, open_sockets
 
 _WARM_UP = 200
 
@@ -48,18 +52,23 @@ async def measure(server: Target, options: argparse.Namespace) -> report.Result:
     seconds = time.perf_counter() - started
     after = await settled_rss_kib(server.pid)
 
-    cpu, started = process.cpu_seconds(server.pid), time.perf_counter()
+    meter = Meter(server, [os.getpid()])
+    rest = meter.read()
     await asyncio.sleep(options.hold)
-    busy = (process.cpu_seconds(server.pid) - cpu) / (time.perf_counter() - started)
-    lost = sum(socket.transport.is_closing() for socket in sockets)
-    if lost:
-        raise SystemExit(f"{lost} of {len(sockets)} sockets were closed while they idled")
+    end = meter.read()
+    busy = between(rest.server, end.server)
+    findings = _dropped(first + sockets)
     await close_sockets(first + sockets)
-    return {
-        "scenario": "idle",
+    return figures("idle", Progress(), findings, rest, end, options.hold) | {
         "sockets": len(sockets),
         "kib_per_socket": round((after - before) / len(sockets), 2),
-        "server_rss_mib": round(after / 1024, 1),
-        "idle_cpu_percent": round(100 * busy, 2),
+        "idle_cpu_percent": None if busy is None else round(100 * busy / (end.at - rest.at), 2),
         "seconds_to_open": round(seconds, 2),
     }
+
+
+def _dropped(sockets: list[RawSocket]) -> Findings:
+    count = sum(socket.transport.is_closing() for socket in sockets)
+    if not count:
+        return Findings()
+    return Findings(dropped=count, first_problem=f"{count} of {len(sockets)} sockets were closed while they idled")

@@ -6,10 +6,10 @@ A "message" in the figures is a login here. A server of our own has cheap passwo
 
 import argparse
 
-from bench import process, report, runner, stage, traffic
+from bench import report, stage, traffic
 from bench.load.plan import LogIn, Plan
 from bench.run import Course, running
-from bench.target import PRODUCTION_PASSWORDS, Target, target
+from bench.target import PRODUCTION_PASSWORDS, Target
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; the exit code."""
-    process.allow_many_files()
-    with target(options, PRODUCTION_PASSWORDS if options.real_passwords else None) as server:
-        result, course = runner.run(measure(server, options))
-    return report.publish(result, options, course=course)
+    return traffic.perform(options, measure, settings=PRODUCTION_PASSWORDS if options.real_passwords else None)
 
 
 async def measure(server: Target, options: argparse.Namespace) -> tuple[report.Result, Course]:

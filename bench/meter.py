@@ -3,9 +3,14 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from bench import process
 from bench.target import Target
+
+_FETCHED = "onesocket_facts_fetched_total{"
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,22 @@ def _family(pid: int | None) -> float | None:
     with suppress(OSError):
         return None if pid is None else process.family_cpu_seconds(pid)
     return None
+
+
+def facts_fetched(url: str) -> int | None:
+    """How many facts the server at a ws:// address has read anew from its database; None when it does not say.
+
+    Of several processes one answers, and knows of the others what was true some seconds ago: that is not known, then.
+    """
+    parts = urlsplit(url)
+    scheme = "https" if parts.scheme == "wss" else "http"
+    try:
+        with urlopen(f"{scheme}://{parts.netloc}/metrics", timeout=_PATIENCE) as reply:
+            lines = reply.read().decode().splitlines()
+    except OSError:
+        return None
+    found = [line for line in lines if line.startswith(_FETCHED)]
+    return int(float(found[0].rpartition(" ")[2])) if len(found) == 1 else None
 
 
 def between(before: float | None, after: float | None) -> float | None:

@@ -6,11 +6,11 @@ message is that of the whole day, `server_us_per_request` that of an action. `--
 
 import argparse
 
-from bench import process, report, runner, stage, traffic
+from bench import report, stage, traffic
 from bench.load.histogram import summary
 from bench.load.plan import Live
 from bench.run import Course, running
-from bench.target import Target, target
+from bench.target import Target
 
 
 def add_community_options(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; the exit code."""
-    process.allow_many_files()
-    with target(options) as server:
-        result, course = runner.run(measure("mixed", server, options, options.seconds))
-    return report.publish(result, options, course=course)
+    return traffic.perform(options, lambda server, _: measure("mixed", server, options, options.seconds))
 
 
 async def measure(

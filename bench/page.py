@@ -91,7 +91,8 @@ def page(result: Result, verdict: Sequence[str], failed: bool, course: Course | 
 
 
 def _tiles(rows: dict[str, str]) -> str:
-    known = [(rows[key], text) for key, text in _HEADLINES.items() if rows.get(key, "unknown") != "unknown"]
+    nothing = ("unknown", "0")
+    known = [(rows[key], text) for key, text in _HEADLINES.items() if rows.get(key, "0") not in nothing]
     return "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>' for value, text in known
     )

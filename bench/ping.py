@@ -16,6 +16,9 @@ from statistics import median
 
 from bench import process, report, runner
 from bench.accounts import register
+from bench.load.plan import Findings, Progress
+from bench.meter import Meter
+from bench.run import figures
 from bench.target import Target, child, target
 from bench.wire import RawSocket, open_sockets, request
 from protocol.session import SessionPing
@@ -47,7 +50,7 @@ class Load:
     """Sockets to one server, of which each sends the next request when a reply comes."""
 
     def __init__(self, pid: int, sockets: list[RawSocket], depth: int) -> None:
-        self.pid, self.answered = pid, 0
+        self.pid, self.answered, self.seconds = pid, 0, 0.0
         self._sockets, self._in_flight, self._sending = sockets, 0, False
         self._failure, self._quiet = "", asyncio.Event()
         self._pings = [request(SessionPing(id=number)) for number in range(depth)]
@@ -68,7 +71,7 @@ class Load:
 
     async def turn(self, seconds: float) -> tuple[float, float]:
         """Load the server for a while: its CPU microseconds per request, and requests per second."""
-        self._sending, self._in_flight = True, len(self._sockets) * len(self._pings)
+        self._sending, self._in_flight, since = True, len(self._sockets) * len(self._pings), time.perf_counter()
         for socket in self._sockets:
             socket.send(b"".join(self._pings))
         await asyncio.sleep(_RAMP)
@@ -77,6 +80,7 @@ class Load:
         cpu, answered = process.cpu_seconds(self.pid) - cpu, self.answered - answered
         passed, self._sending = time.perf_counter() - started, False
         await self._settle()
+        self.seconds += time.perf_counter() - since
         return 1e6 * cpu / answered, answered / passed
 
     async def _settle(self) -> None:
@@ -92,13 +96,19 @@ async def measure(server: Target, bare: Target, options: argparse.Namespace) -> 
     tokens = await register(server.url, options.sockets)
     ours = Load(server.pid, await open_sockets(server.url, tokens), options.depth)
     least = Load(bare.pid, await open_sockets(bare.url, tokens), options.depth)
+    meter = Meter(server, [os.getpid()])
+    before = meter.read()
     turns = [(await ours.turn(options.seconds), await least.turn(options.seconds)) for _ in range(options.rounds)]
+    after = meter.read()
     server_us = median(mine[0] for mine, _ in turns)
     bare_us = median(other[0] for _, other in turns)
-    return {
-        "scenario": "ping",
+    requests_per_s = median(mine[1] for mine, _ in turns)
+    totals = Progress(acked=ours.answered, answered=ours.answered)
+    return figures("ping", totals, Findings(), before, after, ours.seconds) | {
+        "unit": "request",
+        "server_cpu_percent": round(100 * server_us * requests_per_s / 1e6),
         "server_us_per_request": round(server_us, 2),
         "bare_us_per_request": round(bare_us, 2),
         "ratio": round(server_us / bare_us, 2),
-        "requests_per_s": round(median(mine[1] for mine, _ in turns)),
+        "requests_per_s": round(requests_per_s),
     }

@@ -66,12 +66,17 @@ def verdicts(result: Result, limits: Sequence[Limit]) -> tuple[list[str], bool]:
         failed = failed or not passed
     if "lost" in result:
         flaws = [f"{result[name]} {name}" for name in FLAWS if result[name]]
-        fine = f"every {result['unit']} was answered" if "unit" in result else _ALL_CAME
-        lines.append(f"FAILED: {', '.join(flaws)}" if flaws else fine)
+        lines.append(f"FAILED: {', '.join(flaws)}" if flaws else _fine(result))
         if result.get("first_problem"):
             lines.append(f"the first problem: {result['first_problem']}")
         failed = failed or bool(flaws)
     return lines, failed
+
+
+def _fine(result: Result) -> str:
+    if "unit" in result:
+        return f"every {result['unit']} was answered"
+    return _ALL_CAME if result["acked"] else "nothing was sent, and no socket was dropped"
 
 
 def flat(result: Result, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -92,28 +92,40 @@ class Run:
 
     def figures(self, scenario: str) -> Result:
         """The result, in the keys that every scenario has."""
-        totals, before, after = self.course.totals, self._before, self._after
-        server = between(before.server, after.server)
-        passed = after.at - before.at
-        generators = [now - then for then, now in zip(before.generators, after.generators, strict=True)]
-        return {
-            "scenario": scenario,
-            "acked_per_s": round(totals.acked / self._seconds),
-            "delivered_per_s": round(totals.delivered / self._seconds),
-            "server_us_per_message": self.server_us(totals.acked),
-            "server_us_per_delivery": self.server_us(totals.delivered),
-            "postgres_us_per_message": _each(between(before.postgres, after.postgres), totals.acked),
-            "redis_us_per_message": _each(between(before.redis, after.redis), totals.acked),
-            "ack_ms": summary(totals.ack),
-            "delivery_ms": summary(totals.delivery),
-            "server_rss_mib": None if after.rss_mib is None else round(after.rss_mib, 1),
-            **wrong(self.findings),
-            "seconds": round(self._seconds, 2),
-            "acked": totals.acked,
-            "delivered": totals.delivered,
-            "server_cpu_percent": None if server is None else round(100 * server / passed),
-            "generator_cpu_percent": round(100 * max(generators) / passed),
-        }
+        return figures(scenario, self.course.totals, self.findings, self._before, self._after, self._seconds)
+
+
+def figures(
+    scenario: str, totals: plan.Progress, findings: plan.Findings, before: Reading, after: Reading, seconds: float
+) -> Result:
+    """What happened between two readings, in the keys that every scenario has."""
+    passed = after.at - before.at
+    server, postgres, redis = (
+        between(before.server, after.server),
+        between(before.postgres, after.postgres),
+        between(before.redis, after.redis),
+    )
+    generators = [now - then for then, now in zip(before.generators, after.generators, strict=True)]
+    return {
+        "scenario": scenario,
+        "acked_per_s": round(totals.acked / seconds),
+        "delivered_per_s": round(totals.delivered / seconds),
+        "server_us_per_message": _each(server, totals.acked),
+        "server_us_per_delivery": _each(server, totals.delivered),
+        "postgres_us_per_message": _each(postgres, totals.acked),
+        "postgres_us_per_delivery": _each(postgres, totals.delivered),
+        "redis_us_per_message": _each(redis, totals.acked),
+        "redis_us_per_delivery": _each(redis, totals.delivered),
+        "ack_ms": summary(totals.ack),
+        "delivery_ms": summary(totals.delivery),
+        "server_rss_mib": None if after.rss_mib is None else round(after.rss_mib, 1),
+        **wrong(findings),
+        "seconds": round(seconds, 2),
+        "acked": totals.acked,
+        "delivered": totals.delivered,
+        "server_cpu_percent": None if server is None else round(100 * server / passed),
+        "generator_cpu_percent": round(100 * max(generators) / passed),
+    }
 
 
 def wrong(findings: plan.Findings) -> Result:

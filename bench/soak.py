@@ -6,9 +6,9 @@ at the beginning, does not count. A short run cannot say much about hours: give 
 
 import argparse
 
-from bench import mixed, process, report, runner
-from bench.run import Point
-from bench.target import target
+from bench import mixed, report, traffic
+from bench.run import Course, Point
+from bench.target import Target
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +20,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; the exit code."""
-    process.allow_many_files()
-    with target(options) as server:
-        result, course = runner.run(mixed.measure("soak", server, options, options.minutes * 60))
-    result |= growth(course.points)
     limits = [] if options.max_mib_per_hour is None else [report.Limit("mib_per_hour", options.max_mib_per_hour)]
-    return report.publish(result, options, limits, course)
+    return traffic.perform(options, measure, limits)
+
+
+async def measure(server: Target, options: argparse.Namespace) -> tuple[report.Result, Course]:
+    """Let a community live for long."""
+    result, course = await mixed.measure("soak", server, options, options.minutes * 60)
+    return result | growth(course.points), course
 
 
 def growth(points: list[Point]) -> report.Result:

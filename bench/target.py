@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import quote
 
 from bench import process
 
@@ -55,6 +56,7 @@ class Target:
     workers: tuple[int, ...] = ()
     postgres: int | None = None
     redis: int | None = None
+    data: Path | None = None  # of a server of our own, with databases of its own
 
     @property
     def pid(self) -> int:
@@ -95,9 +97,25 @@ def own_server(settings: Mapping[str, str]) -> Iterator[Target]:
     limits = LOAD_LIMITS | dict(settings)
     try:
         with child(command, others | limits, folder / "log", int(limits["ONESOCKET_WORKERS"])) as found:
-            yield found
+            yield replace(found, data=folder / "data")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def beside(first: Target) -> Iterator[Target]:
+    """Another server with the databases and the secret of one of our own, as on a second machine."""
+    if first.data is None:
+        raise SystemExit("a second server can be started beside one of our own only: do without --url")
+    sockets = (first.data / "run").resolve()
+    settings = {
+        "ONESOCKET_WORKERS": str(len(first.workers)),
+        "ONESOCKET_SECRET": (first.data / "secret.key").read_text().split()[0],
+        "DATABASE_URL": f"postgresql://onesocket@/onesocket?host={quote(str(sockets))}",
+        "REDIS_URL": f"unix://{quote(str(sockets / 'valkey.sock'))}",
+    }
+    with own_server(settings) as second:
+        yield second
 
 
 @contextmanager

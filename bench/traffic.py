@@ -1,7 +1,7 @@
-"""What the scenarios that send messages have in common: their options, and how they are run."""
+"""What the scenarios with a crew have in common: their options, and how they are run."""
 
 import argparse
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from bench import process, report, runner
@@ -27,12 +27,22 @@ def add_options(parser: argparse.ArgumentParser, *, senders: int, depth: int) ->
     parser.add_argument("--warm-up", type=float, default=1.0, help="seconds before that are not counted (default 1)")
 
 
+def perform(
+    options: argparse.Namespace,
+    measure: Callable[[Target, argparse.Namespace], Coroutine[Any, Any, tuple[report.Result, Course]]],
+    limits: Sequence[report.Limit] = (),
+    settings: Mapping[str, str] | None = None,
+) -> int:
+    """Measure a server, started with these settings if none is named, and report; the exit code."""
+    process.allow_many_files()
+    with target(options, settings) as server:
+        result, course = runner.run(measure(server, options))
+    return report.publish(result, options, limits, course)
+
+
 def run(scenario: str, options: argparse.Namespace, stage: Callable[[str], Coroutine[Any, Any, Plan]]) -> int:
     """Set the stage, let them talk, report; the exit code."""
-    process.allow_many_files()
-    with target(options) as server:
-        result, course = runner.run(measure(scenario, server, options, stage))
-    return report.publish(result, options, course=course)
+    return perform(options, lambda server, _: measure(scenario, server, options, stage))
 
 
 async def measure(

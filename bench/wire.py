@@ -167,9 +167,10 @@ async def open_sockets(url: str, tokens: Iterable[str]) -> list[RawSocket]:
 
 
 async def close_sockets(sockets: Iterable[RawSocket]) -> None:
-    """Close them in good order."""
-    for socket in sockets:
+    """Close those that are open, in good order."""
+    still = [socket for socket in sockets if not socket.transport.is_closing()]
+    for socket in still:
         socket.send(masked(b"\x03\xe8", 8))
-    for socket in sockets:
+    for socket in still:
         while not socket.transport.is_closing():  # noqa: ASYNC110 - an event each would be memory each
             await asyncio.sleep(0.01)

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.load.check import Echo, Sequence
+from bench.load.crew import contradictions
 from bench.load.histogram import merge, percentiles
+from bench.load.plan import Account
+from bench.load.room import Room
 
 
 def heard(seqs: Iterable[int], last: int = 0) -> Sequence:
@@ -63,6 +66,35 @@ def test_a_sender_notices_what_became_of_its_own_messages() -> None:
     assert echo.mismatched == 1, "acknowledged as another than it is"
     echo.heard(10, 6)
     assert echo.duplicated == 1, "stored twice"
+
+
+def told(*facts: tuple[int, int], head: int = 4) -> Room:
+    """A room that began at a head, and in which these stamps were heard at these seqs."""
+    room = Room("room")
+    room.begin(head)
+    for seq, stamp in facts:
+        assert room.agrees(seq, stamp)
+    return room
+
+
+def test_whoever_is_told_something_else_at_a_seq_disagrees() -> None:
+    room = told((5, 50), (8, 80), (6, 60))
+    assert [room.agrees(seq, seq * 10) for seq in (5, 6, 7, 8)] == [True] * 4
+    assert [room.agrees(seq, 10) for seq in (5, 6, 7, 8)] == [False] * 4
+    assert room.agrees(4, 99), "nobody compares what was before"
+
+
+def test_generators_that_were_told_different_things_contradict_each_other() -> None:
+    accounts: list[Account | None] = [
+        told((5, 50), (6, 60)).account(),
+        told((5, 60), (6, 50)).account(),
+        told((5, 50)).account(),
+    ]
+    same, exchanged, shorter = accounts
+    assert contradictions([[same], [same], [None]]) == 0
+    assert contradictions([[same, same], [exchanged, same]]) == 1
+    assert contradictions([[same], [shorter]]) == 0, "one has not heard everything, which is counted as lost"
+    assert told((5, 50), (7, 70)).account() is told().account() is None
 
 
 def test_percentiles_are_those_of_all_that_was_counted() -> None:

@@ -17,7 +17,14 @@ EVIL = '</title><script>alert("&")</script>'
 
 
 def result(**changed: object) -> Result:
-    return {"scenario": "fanout", "acked_per_s": 12345, "ack_ms": {"p50": 1.5}, **dict.fromkeys(FLAWS, 0), **changed}
+    return {
+        "scenario": "fanout",
+        "acked": 9,
+        "acked_per_s": 12345,
+        "ack_ms": {"p50": 1.5},
+        **dict.fromkeys(FLAWS, 0),
+        **changed,
+    }
 
 
 def point(at: float, value: float | None) -> Point:
@@ -41,6 +48,11 @@ def test_any_flaw_fails(flaw: str) -> None:
     lines, failed = verdicts(result(**{flaw: 2}), [])
     assert failed
     assert lines == [f"FAILED: 2 {flaw}"]
+
+
+def test_a_run_in_which_nothing_was_sent_says_so() -> None:
+    assert verdicts(result(acked=0), []) == (["nothing was sent, and no socket was dropped"], False)
+    assert verdicts(result(acked=0, unit="page"), []) == (["every page was answered"], False)
 
 
 def test_a_page_is_whole_and_escapes_what_it_shows() -> None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from bench.load.member import Member, Room
+from bench.load.member import Member
 from bench.load.plan import Plan, Seat
+from bench.load.room import Room
 from bench.load.tally import Tally
 
 

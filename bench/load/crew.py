@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -99,9 +99,11 @@ class Crew:
     async def settle(self) -> plan.Findings:
         """Wait until everything acknowledged has arrived everywhere; what is wrong."""
         found = plan.Findings()
-        for done in await self.order(plan.Settle(self._heads)):
+        settled = await self.order(plan.Settle(self._heads))
+        for done in settled:
             if done.findings is not None:
                 _add_findings(found, done.findings)
+        found.mismatched += contradictions([done.accounts for done in settled])
         return found
 
     @asynccontextmanager
@@ -166,6 +168,15 @@ def add(totals: plan.Progress, more: plan.Progress) -> None:
     merge(totals.delivery, more.delivery)
     merge(totals.request, more.request)
     merge(totals.resume, more.resume)
+
+
+def contradictions(accounts: Sequence[Sequence[plan.Account | None]]) -> int:
+    """In how many rooms generators were told different things, given the accounts of each."""
+    count = 0
+    for room in zip(*accounts, strict=True):
+        told = {one for one in room if one is not None}
+        count += len(told) > len({(first, last) for first, last, _ in told})
+    return count
 
 
 def _add_findings(found: plan.Findings, more: plan.Findings) -> None:

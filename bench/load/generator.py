@@ -36,16 +36,17 @@ class Generator:
 
     async def carry_out(self, order: plan.Order) -> None:
         """Do it, and say so."""
-        findings = None
+        findings, accounts = None, []
         match order:
             case plan.Open():
                 await self._open()
             case plan.Leave():
                 await self._leave()
             case plan.Return():
-                await self._return()
+                await self._return(order.url)
             case plan.Settle():
                 findings = await self._settle(order.heads)
+                accounts = [room.account() for room in self._cast.rooms]
             case plan.Stop():
                 self._cast.stopping.set()
             case plan.Flush():
@@ -54,7 +55,7 @@ class Generator:
                 await self._play(order)
         self._report(self._cast.tally.progress())
         heads = [room.acked for room in self._cast.rooms]
-        self._report(plan.Done(type(order).__name__, heads, findings))
+        self._report(plan.Done(type(order).__name__, heads, findings, accounts))
 
     # Coming and going
 
@@ -63,7 +64,7 @@ class Generator:
 
         async def one(number: int, seat: plan.Seat) -> Member:
             async with turns:
-                return await self._enter(number, seat, None)
+                return await self._enter(cast.plan.url, number, seat, None)
 
         cast.members = await asyncio.gather(*[one(number, seat) for number, seat in enumerate(cast.plan.seats)])
         steady = [member for member in cast.members if member.seat.role == "steady"]
@@ -72,7 +73,7 @@ class Generator:
         if cast.plan.watches:
             await live.watch(cast, cast.plan.watches)
 
-    async def _enter(self, number: int, seat: plan.Seat, before: Member | None) -> Member:
+    async def _enter(self, url: str, number: int, seat: plan.Seat, before: Member | None) -> Member:
         def make(first: bytes, logged_in: asyncio.Future[bytes]) -> Member:
             member = Member(first, logged_in, seat, self._cast.plan.first + number, self._cast.tally)
             if before is not None:
@@ -81,7 +82,7 @@ class Generator:
 
         since = time.monotonic_ns()
         first = resuming(before) if before is not None else opening(seat)
-        member, _ = await connected(self._cast.plan.url, first, make)
+        member, _ = await connected(url, first, make)
         if before is not None:
             self._cast.tally.resumed(since)
         member.settle_in(self._cast.rooms_of(seat))
@@ -93,10 +94,11 @@ class Generator:
             member.leave()
         await until(lambda: all(member.transport.is_closing() for member in away), 10)
 
-    async def _return(self) -> None:
+    async def _return(self, url: str) -> None:
         members = self._cast.members
         away = [number for number, member in enumerate(members) if member.seat.role == "storm"]
-        back = await asyncio.gather(*[self._enter(number, members[number].seat, members[number]) for number in away])
+        entering = [self._enter(url, number, members[number].seat, members[number]) for number in away]
+        back = await asyncio.gather(*entering)
         for number, member in zip(away, back, strict=True):
             members[number] = member
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from bench.load.cast import Cast, until
-from bench.load.member import Member, Room, sent_seq
+from bench.load.member import Member, sent_seq
 from bench.load.plan import Live
+from bench.load.room import Room
 
 # What people do, and how often out of a hundred times.
 ACTIONS = (

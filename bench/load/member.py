@@ -18,6 +18,7 @@ import msgspec
 from bench.load.check import Echo, Sequence
 from bench.load.histogram import BUCKET_NS
 from bench.load.plan import Seat
+from bench.load.room import Chunk, Room
 from bench.load.tally import Tally
 from bench.wire import RawSocket, masked, request
 from protocol.session import Cursor, SessionOpen, SessionResume
@@ -28,24 +29,6 @@ _SEQ_AT = 36 + len(b'","seq":')
 _TEXT = b'"text":"@'
 _SENT = b'"ok":{"seq":'
 _WORDS = b"that is what a usual message looks like in length."
-
-
-class Chunk(NamedTuple):
-    """Facts of one room that followed each other in one piece."""
-
-    data: bytes = b""
-    first: int = 0
-    last: int = 0
-    stamps: tuple[int, ...] = ()
-
-
-class Room:
-    """A channel as this process knows it: what its members share."""
-
-    __slots__ = ("acked", "chunk", "id")
-
-    def __init__(self, channel: str) -> None:
-        self.id, self.acked, self.chunk = channel.encode(), 0, Chunk()
 
 
 class Question(NamedTuple):
@@ -89,9 +72,11 @@ class Member(RawSocket):
         "_noted",
         "_number",
         "_open",
+        "_rooms",
         "_signature",
         "_stamp",
         "leaving",
+        "mismatched",
         "newest",
         "pending",
         "probe",
@@ -111,7 +96,8 @@ class Member(RawSocket):
         self._echo: Echo | None = Echo() if seat.writes else None
         self._open = self._gone = False
         self._noted: list[tuple[int, int]] | None = None
-        self._number = self._stamp = 0
+        self._number = self._stamp = self.mismatched = 0
+        self._rooms: dict[bytes, Room] = {}
         self._signature, self._nonce = b" %08d" % number, str(uuid4())[:24].encode()
 
     # Coming and going
@@ -120,6 +106,7 @@ class Member(RawSocket):
         """Go on where another socket of the same seat ended."""
         self.sequences, self._echo, self._number = before.sequences, before._echo, before._number
         self.newest, self.probe = before.newest, before.probe
+        self._rooms, self.mismatched = before._rooms, before.mismatched
 
     def welcome(self, body: bytes) -> None:
         if body.startswith(b'{"re":0,"ok"'):
@@ -139,6 +126,9 @@ class Member(RawSocket):
         missing = [room.id.decode() for room in rooms if room.id not in self.sequences]
         if missing:
             raise ConnectionError(f"session.open did not list the channel {missing[0]}")
+        for room in rooms:
+            room.begin(self.sequences[room.id].last)
+            self._rooms[room.id] = room
         if len(rooms) == 1 and self._echo is None:
             self._home = rooms[0], self.sequences[rooms[0].id]
 
@@ -203,7 +193,9 @@ class Member(RawSocket):
 
     def _fact(self, stream: bytes, seq: int, stamp: int) -> None:
         self.tally.delivered += 1
-        sequence = self.sequences.get(stream)
+        room, sequence = self._rooms.get(stream), self.sequences.get(stream)
+        if room is not None and not room.agrees(seq, stamp):
+            self.mismatched += 1
         if sequence is None:  # a channel that was joined after the session was opened
             self.sequences[stream] = Sequence(seq)
         elif seq == sequence.last + 1:
@@ -283,8 +275,9 @@ class Member(RawSocket):
         duplicated = sum(one.duplicated for one in self.sequences.values())
         reordered = sum(one.reordered for one in self.sequences.values())
         if self._echo is None:
-            return lost, duplicated, reordered, 0
-        return lost + self._echo.lost, duplicated + self._echo.duplicated, reordered, self._echo.mismatched
+            return lost, duplicated, reordered, self.mismatched
+        mismatched = self.mismatched + self._echo.mismatched
+        return lost + self._echo.lost, duplicated + self._echo.duplicated, reordered, mismatched
 
     def complete(self, rooms: list[Room], heads: list[int]) -> bool:
         """Whether everything that must have come has come."""

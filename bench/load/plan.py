@@ -1,5 +1,6 @@
 """What the coordinator and the generators say to each other: one JSON object a line, over pipes.
 
+An account of a room is its first and last seq, and the digest of what stands there: equal where the same was told.
 Orders go to a generator's standard input, reports come from its standard output. Every order but the plan is
 answered by exactly one `Done` once it was carried out, after a last `Progress` that belongs to it.
 """
@@ -11,6 +12,7 @@ from msgspec import Struct, field
 from bench.load.histogram import Counts
 
 Role = Literal["steady", "storm"]
+Account = tuple[int, int, str]
 
 
 class Seat(Struct):
@@ -48,7 +50,9 @@ class Leave(Struct, tag=True):
 
 
 class Return(Struct, tag=True):
-    """Open them again, all at once, and resume from where they were."""
+    """Open them again at this address, all at once, and resume from where they were."""
+
+    url: str
 
 
 class Talk(Struct, tag=True):
@@ -129,11 +133,12 @@ class Findings(Struct):
 
 
 class Done(Struct, tag=True):
-    """An order was carried out. `heads`: the last acknowledged seq of every room."""
+    """An order was carried out. `heads`: the last acknowledged seq of every room; `accounts`: what was told in them."""
 
     order: str
     heads: list[int] = []
     findings: Findings | None = None
+    accounts: list[Account | None] = []
 
 
 class Failed(Struct, tag=True):

@@ -4,8 +4,9 @@ import random
 import time
 
 from bench.load.cast import Cast
-from bench.load.member import Member, Room
+from bench.load.member import Member
 from bench.load.plan import Read
+from bench.load.room import Room
 
 
 async def play(cast: Cast, order: Read) -> None:

@@ -4,8 +4,9 @@ import itertools
 import time
 
 from bench.load.cast import Cast
-from bench.load.member import Member, Room
+from bench.load.member import Member
 from bench.load.plan import Talk
+from bench.load.room import Room
 
 
 async def play(cast: Cast, order: Talk) -> None:
