@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
 
+from protocol.message import MessageHistory
+from tests.faults.caller import outcome
 from tests.faults.checker import check, together
 from tests.faults.evidence import merged
 from tests.faults.history import Database, Did, Entry, Fact, Fault, Heard, Log, Message, Reader, Recorder, Told, Type
@@ -311,6 +314,45 @@ def test_a_node_that_tells_another_history_is_noticed(world: World) -> None:
     assert world.broken == {"4"}
 
 
+def test_a_node_whose_newest_messages_are_old_is_noticed(world: World) -> None:
+    newest = {"seq": 5, "author": "ann", "text": "m3"}
+    before = {"seq": 2, "author": "bob", "text": "m2"}
+    world.log.told.append(Told("node 1", CHANNEL, [before, newest], newest=2))
+    assert not world.broken
+    world.log.told.append(Told("node 2", CHANNEL, [before, {**newest, "text": "m"}], newest=2))
+    assert world.broken == {"4"}
+
+
+def test_a_page_that_leaves_out_a_message_is_noticed(world: World) -> None:
+    world.op("look", "l2", ("ok", 5), seq=5, page=[1, 2, 5])
+    assert not world.broken
+    world.op("look", "l3", ("ok", 5), seq=5, page=[1, 5])
+    assert world.broken == {"4"}
+
+
+MESSAGES: list[dict[str, Any]] = [{"seq": seq, "text": str(seq)} for seq in range(11, 21)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "found"),
+    [
+        pytest.param({"messages": MESSAGES}, {}, True, id="as it was"),
+        pytest.param({"messages": MESSAGES, "head": 29}, {}, False, id="as of before"),
+        pytest.param({"messages": [*MESSAGES[:-1], {"seq": 20}]}, {}, False, id="in other words"),
+        pytest.param({"messages": MESSAGES[:-1]}, {}, False, id="not there"),
+        pytest.param({"messages": MESSAGES}, {"target": 9}, True, id="so many came later"),
+        pytest.param({"messages": MESSAGES[1:]}, {"target": 9}, False, id="fewer came later than asked for"),
+        pytest.param({"messages": MESSAGES}, {"target": 9, "after": 8}, False, id="passed over"),
+    ],
+)
+def test_a_look_finds_ones_own_message(shown: dict[str, Any], asked: dict[str, int], found: bool) -> None:
+    frame = MessageHistory(channel=uuid4(), after=asked.get("after"), limit=10, known=30)
+    fields = {"seq": 30, "target": asked.get("target", 20), "text": "20"}
+    told = outcome("look", frame, {"head": 30, **shown}, fields)
+    assert told["seq"] == (30 if found else 0)
+    assert told["page"] == [one["seq"] for one in shown["messages"]]
+
+
 # 5, 6, 7
 
 
@@ -404,6 +446,30 @@ def test_who_is_back_may_be_told_what_they_missed(world: World) -> None:
     assert not world.broken
 
 
+def test_what_is_shown_to_somebody_who_was_put_out_is_noticed(world: World) -> None:
+    at = world.kick("ron")
+    world.send("m4")
+    world.log.readers[1].heard.pop()
+    world.log.readers[1].heard.append(Heard(t=world.t, kind="end", stream=CHANNEL))
+    world.op("read", "p1", ("ok", at), user="ron", page=[1, 2, 5])
+    world.op("read", "p2", ("fail", 0), user="ron")
+    world.op("read", "p3", ("ok", at + 1), user="ann", page=[at + 1])
+    assert not world.broken
+    world.op("read", "p4", ("ok", at + 1), user="ron")
+    assert world.broken == {"8"}
+
+
+def test_who_is_asked_back_may_be_shown_what_they_missed(world: World) -> None:
+    at = world.kick("ron")
+    world.send("m4", tell=False)
+    world.tell(at + 1, 0)
+    world.log.readers[1].heard.append(Heard(t=world.t, kind="end", stream=CHANNEL))
+    world.add("ron")
+    world.op("read", "p1", ("ok", at + 1), user="ron", page=[5, at + 1])
+    world.log.readers[1].heard[-1] = Heard(t=world.t, kind="start", stream=CHANNEL, seq=at + 2)
+    assert not world.broken
+
+
 # 9, 10
 
 
@@ -422,6 +488,24 @@ def test_a_delivery_counts_from_the_end_of_the_fault_that_hindered_it(world: Wor
     world.tell(6, 1, after=2.5)
     assert not world.broken
     assert check(world.log, world.database).worst == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_fault_that_began_too_late_excuses_nothing(world: World) -> None:
+    world.send("m4", tell=False)
+    world.log.faults.append(Fault("partition", world.t + 6, world.t + 9))
+    world.tell(6, 0)
+    world.tell(6, 1, after=8)
+    assert world.broken == {"9"}
+    assert check(world.log, world.database).worst == pytest.approx(6, abs=0.01)
+
+
+def test_between_faults_a_delivery_may_take_as_long_as_after_one(world: World) -> None:
+    world.send("m4", tell=False)
+    world.log.faults += [Fault("node kill", world.t + start, world.t + start + 1) for start in (1.5, 4.0)]
+    world.tell(6, 0)
+    world.tell(6, 1, after=6.8)
+    assert not world.broken
+    assert check(world.log, world.database).worst == pytest.approx(1.8, abs=0.01)
 
 
 def test_a_delivery_does_not_wait_for_redis(world: World) -> None:

@@ -11,7 +11,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.mutants import MUTANTS, PATCHES, REWRITES, StaleError, rewritten
 from tests.faults.run import Scenario, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # What exposes a mutant, and the invariant that it breaks.
 CAUGHT: dict[str, tuple[Scenario, str]] = {
@@ -19,13 +19,20 @@ CAUGHT: dict[str, tuple[Scenario, str]] = {
     "publish skipped": (scenarios.quiet, "9 delivery is prompt"),
     "no head poll": (scenarios.silent_end, "4 readers agree with the database"),
     "no fence": (scenarios.late_news, "8 kicked is out"),
+    "changes leave the page": (scenarios.calm, "4 readers agree with the database"),
+    "old standings trusted": (scenarios.late_news, "8 kicked is out"),
     "late facts told again": (scenarios.slow_redis, "4 readers agree with the database"),
     "no dedupe": (scenarios.lost_replies, "1 acked is stored once"),
     "ON CONFLICT numbering": (scenarios.lost_replies, "3 numbers have no gap"),
     "unsorted locks": (scenarios.crowd, "10 no deadlock"),
 }
+ALWAYS = {"no dedupe", "changes leave the page"}  # the others take longer, and go with the slow tests
 SCENARIOS = list(dict.fromkeys(scenario for scenario, _ in CAUGHT.values()))
-PACE: dict[Scenario, tuple[int, float]] = {scenarios.quiet: (60, 10.0)}  # messages, and how many a second
+PACE: dict[Scenario, tuple[int, float]] = {  # messages, and how many a second
+    scenarios.quiet: (60, 10.0),
+    scenarios.calm: (150, 140.0),
+    scenarios.lost_replies: (150, 140.0),
+}
 USUAL_PACE = (300, 140.0)
 
 
@@ -40,6 +47,7 @@ async def test_every_mutant_has_something_that_exposes_it() -> None:
     assert CAUGHT.keys() == set(MUTANTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: str(one.__name__))
 async def test_the_whole_server_stands(scenario: Scenario, cluster: Cluster) -> None:
     messages, pace = PACE.get(scenario, USUAL_PACE)
@@ -47,7 +55,9 @@ async def test_the_whole_server_stands(scenario: Scenario, cluster: Cluster) -> 
     assert report.good, str(report)
 
 
-@pytest.mark.parametrize("mutant", CAUGHT)
+@pytest.mark.parametrize(
+    "mutant", [pytest.param(one, marks=[] if one in ALWAYS else pytest.mark.slow) for one in CAUGHT]
+)
 async def test_a_mutant_is_caught(mutant: str, cluster: Cluster) -> None:
     scenario, invariant = CAUGHT[mutant]
     messages, pace = PACE.get(scenario, USUAL_PACE)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from protocol.frame import Request
+from protocol.message import MessageHistory
 from protocol.session import SessionOpen
 from tests.faults.history import Did, Entry, Recorder
 from tests.faults.wire import GoneError, RefusedError, Wire
@@ -45,7 +46,7 @@ class Caller:
                     return None
                 await asyncio.sleep(self._random.uniform(0.05, 0.25))
             else:
-                self._note("ok", f, channel, nonce, **fields | {"seq": _seq(f, reply, fields)})
+                self._note("ok", f, channel, nonce, **fields | outcome(f, frame, reply, fields))
                 return reply
         return None
 
@@ -89,9 +90,20 @@ class Caller:
             await self._wire.close()
 
 
-def _seq(f: Did, reply: dict[str, Any], fields: dict[str, Any]) -> int:
-    """What the reply says about a place: of a look, whether the place that was looked at had been found."""
-    if f == "look":
-        found = [one["seq"] for one in reply["messages"] if one.get("text") == fields["text"]]
-        return fields["seq"] if fields["seq"] in found else 0
-    return int(reply["read"] if f == "mark" else reply.get("seq", 0))
+def outcome(f: Did, frame: Request[Any], reply: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """What the reply says about a place."""
+    if isinstance(frame, MessageHistory):
+        page = [one["seq"] for one in reply["messages"]]
+        shown = fields["seq"] if f == "look" and _shows(frame, reply, fields) else 0
+        return {"seq": int(reply["head"]) if f == "read" else shown, "page": page}
+    return {"seq": int(reply["read"] if f == "mark" else reply.get("seq", 0))}
+
+
+def _shows(frame: MessageHistory, reply: dict[str, Any], fields: dict[str, Any]) -> bool:
+    """Whether a page is as new as what was looked for, and has it in these words, if it reaches back so far."""
+    texts = {one["seq"]: one.get("text", "") for one in reply["messages"]}
+    if reply["head"] < fields["seq"]:
+        return False
+    if fields["target"] in texts:
+        return bool(texts[fields["target"]] == fields["text"])
+    return frame.after is None and len(texts) == frame.limit and min(texts) > fields["target"]

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tests.faults.evidence import Evidence
 from tests.faults.history import Database, Log
-from tests.faults.invariants import INVARIANTS, Harm, Violation, lags, percentile
+from tests.faults.invariants import INVARIANTS, Harm, Violation, percentile
 
 SHOWN = 12
 
@@ -19,7 +19,7 @@ class Report(Struct, frozen=True):
     acked: int
     nemeses: int
     violations: list[Violation]
-    worst: float  # the longest delay of a delivery after everything was whole again
+    worst: float  # the longest that a delivery took while nothing hindered it
     usual: float  # the 95th percentile of the delays while nothing was broken
     deliveries: int
     faults: int
@@ -67,14 +67,13 @@ def check(log: Log, database: Database) -> Report:
     """Look at one run."""
     evidence = Evidence(log, database)
     violations = [found for invariant in INVARIANTS for found in invariant(evidence)]
-    delays = list(lags(evidence))
     return Report(
         acked=sum(op.acked is not None for op in evidence.of("send")),
         nemeses=1,
         violations=violations,
-        worst=max((late for late, _, _ in delays), default=0.0),
-        usual=percentile([late for late, quiet, _ in delays if quiet], 0.95),
-        deliveries=len(delays),
+        worst=max((one.took for one in evidence.deliveries), default=0.0),
+        usual=percentile([one.took for one in evidence.deliveries if one.quiet], 0.95),
+        deliveries=len(evidence.deliveries),
         faults=len(log.faults),
         unknown=sum(entry.type == "info" for entry in log.history),
     )

@@ -7,9 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from tests.faults.history import Database, Entry, Fact, Fault, Heard, Log, Message, Reader
+
+RECOVERY = 3.0  # seconds after a fault that do not count as usual
 
 
 @dataclass
@@ -55,6 +58,14 @@ class Absence(NamedTuple):
     asked: float
 
 
+class Delivery(NamedTuple):
+    """How long something acknowledged took, whether nothing was broken around that time, and what it was."""
+
+    took: float
+    quiet: bool
+    what: str
+
+
 class Evidence:
     """A log and a database, indexed."""
 
@@ -92,6 +103,20 @@ class Evidence:
         return found
 
     @cached_property
+    def deliveries(self) -> list[Delivery]:
+        """Of all that was acknowledged, to all readers who were members."""
+        found = []
+        for reader in self.readers:
+            for one in reader.heard:
+                acked = self.acked_at.get((one.stream, one.seq)) if one.kind == "fact" else None
+                if acked is None or self.outside(one.stream, reader.user, one.seq) is not None:
+                    continue
+                what = f"{reader.name} in {one.stream}: {one.seq}"
+                quiet = self.quiet(acked, one.t, RECOVERY)
+                found.append(Delivery(self.unhindered(acked, one.t), quiet, what))
+        return found
+
+    @cached_property
     def absences(self) -> dict[tuple[str, str], list[Absence]]:
         """(channel, user) → when they were no member. Kicks and adds of one user alternate."""
         adds: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -113,21 +138,24 @@ class Evidence:
         """The absence of somebody from a channel that a seq falls into."""
         return next((one for one in self.absences.get((channel, user), ()) if one.left < seq < one.back), None)
 
-    def whole_since(self, since: float, until: float) -> float:
-        """From when on nothing hindered: `since`, or the end of the last fault that reaches into the time after it."""
-        return _healed(self._excuses, since, until)
+    def unhindered(self, since: float, until: float) -> float:
+        """The longest stretch of that time in which nothing hindered: no fault excuses what was late before it."""
+        hindering = _within(self._excuses, since, until)
+        if not hindering:
+            return max(0.0, until - since)
+        ends = [since, *(fault.end for fault in hindering)]
+        starts = [*(fault.start for fault in hindering), until]
+        return max(0.0, *(start - end for end, start in zip(ends, starts, strict=True)))
 
     def quiet(self, since: float, until: float, margin: float) -> bool:
         """Whether nothing was broken then, nor shortly before."""
-        return _healed(self._faults, since - margin, until) == since - margin
+        return not _within(self._faults, since - margin, until)
 
 
-def _healed(faults: list[Fault], since: float, until: float) -> float:
-    for fault in faults[bisect_left(faults, since, key=lambda one: one.end) :]:
-        if fault.start > until:
-            break
-        since = fault.end
-    return since
+def _within(faults: list[Fault], since: float, until: float) -> list[Fault]:
+    """Those of merged faults that reach into that time."""
+    first = bisect_left(faults, since, key=lambda one: one.end)
+    return list(takewhile(lambda one: one.start <= until, islice(faults, first, None)))
 
 
 def merged(faults: list[Fault]) -> list[Fault]:

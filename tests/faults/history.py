@@ -12,12 +12,15 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-Did = Literal["send", "edit", "delete", "react", "unreact", "kick", "add", "mark", "look"]
+Did = Literal["send", "edit", "delete", "react", "unreact", "kick", "add", "mark", "look", "read"]
 Type = Literal["invoke", "ok", "fail", "info"]
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One end of one attempt. The attempts of an op share its nonce; of a look, `seq` is what it must, or did, find."""
+    """One end of one attempt. The attempts of an op share its nonce.
+
+    A look must show what had come to be at `seq`, and did if its end has the same; the end of a read has the head told.
+    """
 
     t: float
     client: str
@@ -29,6 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""  # who does it; of a kick and an add, to whom
     target: int = 0  # the message that is changed, or the mark that is asked for
     text: str = ""  # words or emoji; of what did not work, why
+    page: list[int] = []  # the messages that were told of
 
 
 class Heard(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,11 +94,12 @@ class Database(Struct, frozen=True, kw_only=True):
 
 
 class Told(Struct, frozen=True):
-    """What one node told at the end, when it was asked for all messages of a channel: as `Seen` by a client."""
+    """What one node told at the end, when it was asked for all, or the newest, messages of a channel."""
 
     node: str
     channel: str
     messages: list[dict[str, Any]]
+    newest: int = 0  # so many were asked for
 
 
 class Log(Struct):

@@ -71,7 +71,8 @@ def misinformation(e: Evidence, told: Told) -> Iterator[str]:
     """Where a node told another history than the database has."""
     stored = [(one.seq, _as_seen(one)) for one in e.database.messages[told.channel]]
     heard = [(one["seq"], Seen.of(one)) for one in told.messages]
-    for ours, theirs in zip_longest(sorted(stored, key=lambda one: one[0]), heard):
+    asked = sorted(stored, key=lambda one: one[0])[-told.newest :]  # from the first on where all were asked for
+    for ours, theirs in zip_longest(asked, heard):
         if ours != theirs:
             yield f"{told.node} told of {told.channel}: {theirs}, stored is {ours}"
 

@@ -17,6 +17,7 @@ from tests.faults.history import Database, Fact, Message, Told
 from tests.faults.people import Person, Place
 from tests.faults.wire import Wire
 
+NEWEST = 50  # which nodes may have in memory
 _FACTS = """
     SELECT stream, seq, kind AS ev, '' AS author, data, told FROM fact WHERE stream = ANY ($1)
     UNION ALL
@@ -98,13 +99,18 @@ def _message(row: Any) -> Message:
 
 
 async def told(cluster: Cluster, places: Sequence[Place], person: Person) -> list[Told]:
-    """The whole history of each channel as each node tells it."""
+    """The whole history of each channel as each node tells it, and its newest page: as it is in memory, then again."""
     found = []
+    known = await heads(cluster.store.url, [place.id for place in places])
     for node in cluster.nodes:
         wire = await Wire.open(node.url, patience=10.0)
         await wire.ask(SessionOpen(token=person.token, wants=[]), 10.0)
         for place in places:
-            found.append(Told(f"node {node.number}", str(place.id), await _history(wire, place.id)))
+            name, channel = f"node {node.number}", str(place.id)
+            for _ in range(2):
+                newest = MessageHistory(channel=place.id, limit=NEWEST, known=known[channel])
+                found.append(Told(name, channel, (await wire.ask(newest, 10.0))["messages"], NEWEST))
+            found.append(Told(name, channel, await _history(wire, place.id)))
         await wire.close()
     return found
 

@@ -6,6 +6,7 @@ Everything is drawn from one seed; only the times at which the machine gets to i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Coroutine
 from typing import Any
@@ -15,7 +16,7 @@ from protocol.channel import ChannelAddMember, ChannelRemoveMember
 from protocol.message import MessageDelete, MessageEdit, MessageHistory, MessageMarkRead, MessageSend
 from protocol.reaction import ReactionAdd, ReactionRemove
 from tests.faults.caller import Caller
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import NODES, Cluster
 from tests.faults.history import Recorder
 from tests.faults.listener import Listener
 from tests.faults.people import Founding, Person, Place
@@ -131,16 +132,27 @@ class Workload:
 
     async def _follow_up(self, here: Caller, elsewhere: Caller, own: Own, draw: random.Random) -> None:
         channel, seq, text = own
-        chance = draw.random()
+        chance, changed = draw.random(), None
         if chance < 0.15:
-            frame = MessageHistory(channel=channel, after=seq - 1, limit=1, known=seq)
-            await elsewhere.do("look", frame, channel, seq=seq, text=text)
+            await self._look(elsewhere, own, seq, draw)
         elif chance < 0.30:
-            words = f"{text} or {uuid4().hex[:12]}"
-            edit = MessageEdit(channel=channel, seq=seq, text=words)
-            await draw.choice([here, elsewhere]).do("edit", edit, channel, target=seq, text=words)
+            text = f"{text} or {uuid4().hex[:12]}"
+            edit = MessageEdit(channel=channel, seq=seq, text=text)
+            changed = await draw.choice([here, elsewhere]).do("edit", edit, channel, target=seq, text=text)
         elif chance < 0.34:
-            await elsewhere.do("delete", MessageDelete(channel=channel, seq=seq), channel, target=seq)
+            text = ""
+            changed = await elsewhere.do("delete", MessageDelete(channel=channel, seq=seq), channel, target=seq)
+        if changed and changed["seq"]:
+            await self._look(draw.choice([here, elsewhere]), (channel, seq, text), changed["seq"], draw)
+
+    async def _look(self, caller: Caller, own: Own, known: int, draw: random.Random) -> None:
+        """See one's own message as it was at a seq, by itself or among the newest, which may come from memory."""
+        channel, seq, text = own
+        if draw.random() < 0.5:
+            frame = MessageHistory(channel=channel, after=seq - 1, limit=1, known=known)
+        else:
+            frame = MessageHistory(channel=channel, known=known, limit=draw.choice((20, 50)))
+        await caller.do("look", frame, channel, seq=known, target=seq, text=text)
 
     async def rush(self, rounds: int, size: int) -> None:
         """On each node somebody writes many messages into all channels without waiting, again and again."""
@@ -197,13 +209,15 @@ class Workload:
     # The one who is put out
 
     async def _put_out(self) -> None:
-        """Kick somebody who writes at full speed, let them in again, and so on."""
+        """Kick somebody who writes at full speed and reads on all nodes, let them in again, and so on."""
         owner, rogue = self._caller(self.people["owner"], 1), self._caller(self.people["rogue"], 0)
+        eyes = [self._caller(self.people["rogue"], number, f"rogue reading {number}") for number in range(NODES)]
         who, draw = self.people["rogue"].id, random.Random(self._random.randrange(1 << 30))
         channel = self.rough.id
         while self._left > 0:
             self._loud = True
             voices = [asyncio.create_task(self._shout(rogue, channel)) for _ in range(IN_FLIGHT)]
+            voices += [asyncio.create_task(self._peek(one, channel)) for one in eyes]
             await asyncio.sleep(draw.uniform(0.1, 0.4))
             kick = ChannelRemoveMember(channel=channel, user=who)
             await owner.do("kick", kick, channel, user=str(who))
@@ -217,3 +231,15 @@ class Workload:
         while self._loud:
             await self._say(rogue, channel)
             await asyncio.sleep(0.01)
+
+    async def _peek(self, rogue: Caller, channel: UUID) -> None:
+        """Read what is newest, all that is newer than what one knows, and what is newer than anybody knows."""
+        head = 0
+        for turn in itertools.count():
+            if not self._loud:
+                break
+            after, known = ((None, 0), (head, head), (None, head + 1))[turn % 3]
+            frame = MessageHistory(channel=channel, after=after, known=known, limit=20)
+            page = await rogue.do("read", frame, channel)
+            head = page["head"] if page else head
+            await asyncio.sleep(0.05)
