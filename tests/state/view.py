@@ -1,0 +1,216 @@
+"""What one client knows: read when it opened its session, and changed by every fact that came since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from tests.state.counts import Counts
+
+Message = dict[str, Any]
+
+
+class View:
+    """Of one account; `whole` with messages and drafts, else only how one stands in channels."""
+
+    def __init__(self, account: UUID, *, whole: bool) -> None:
+        self.account, self.whole = str(account), whole
+        self.cursors: dict[str, int] = {}
+        self.memberships: dict[str, dict[str, Any]] = {}
+        self.counts: dict[str, Counts] = {}
+        self.messages: dict[str, dict[int, Message]] = {}
+        self.read_at: dict[str, int] = {}  # the head of a channel when its messages were read
+        self.hidden: set[tuple[str, int]] = set()  # of which the channel's stream may tell only later
+        self.drafts: dict[str, dict[str, Any]] = {}
+
+    def take(self, fact: dict[str, Any]) -> str | None:
+        """Apply a fact; the channel that was entered, if one was."""
+        stream, seq, kind = fact["stream"], fact["seq"], fact["ev"]
+        assert seq == self.cursors[stream] + 1, f"{kind} {seq} came after {self.cursors[stream]}"
+        self.cursors[stream] = seq
+        if kind == "channel.joined":
+            return self.enter(fact["membership"])
+        if kind == "channel.left":
+            self.leave(fact["channel"])
+        elif stream == self.account:
+            getattr(self, "_" + kind.replace(".", "_"))(fact)
+        elif kind.startswith("channel."):
+            self._channel(fact)
+        else:
+            self._count(fact)
+            if self.whole and seq > self.read_at[stream] and (stream, seq) not in self.hidden:
+                _CHANGES[kind](fact, self.messages[stream])
+        return None
+
+    def enter(self, membership: dict[str, Any]) -> str:
+        channel: str = membership["channel"]["id"]
+        self.memberships[channel], self.cursors[channel] = membership, membership["head"]
+        self.counts[channel] = Counts(membership, membership["head"])
+        return channel
+
+    def leave(self, channel: str) -> None:
+        for known in (self.memberships, self.cursors, self.counts, self.messages, self.read_at, self.drafts):
+            known.pop(channel, None)
+
+    def have_read(self, channel: str, messages: Iterable[Message], head: int) -> None:
+        """All messages of a channel, true as of a head."""
+        self.messages[channel] = {one["seq"]: one for one in messages if (channel, one["seq"]) not in self.hidden}
+        self.read_at[channel] = head
+
+    # Facts of the account
+
+    def _message_read(self, fact: dict[str, Any]) -> None:
+        self.counts[fact["channel"]].counted(fact)
+
+    def _message_hidden(self, fact: dict[str, Any]) -> None:
+        self.counts[fact["channel"]].changed(fact["messages"])
+        for seq in fact["messages"]:
+            self.hidden.add((fact["channel"], seq))
+            self.messages.get(fact["channel"], {}).pop(seq, None)
+
+    def _channel_muted(self, fact: dict[str, Any]) -> None:
+        self.memberships[fact["channel"]]["muted_until"] = fact["until"]
+
+    def _draft_saved(self, fact: dict[str, Any]) -> None:
+        self.drafts[fact["draft"]["channel"]] = fact["draft"]
+
+    def _draft_cleared(self, fact: dict[str, Any]) -> None:
+        self.drafts.pop(fact["channel"], None)
+
+    # Facts of a channel
+
+    def _channel(self, fact: dict[str, Any]) -> None:
+        channel = self.memberships[fact["stream"]]["channel"]
+        if fact["ev"] == "channel.updated":
+            self.memberships[fact["stream"]]["channel"] = fact["channel"]
+        elif fact["ev"] == "channel.member_left":
+            channel.update(members=fact["members"], owner=fact["owner"])
+        else:
+            channel["members"] = fact["members"]
+
+    def _count(self, fact: dict[str, Any]) -> None:
+        counts = self.counts[fact["stream"]]
+        if fact["ev"] == "message.created" and fact["message"]["author"] != self.account:
+            counts.said(fact["seq"], to_me=self.account in fact["message"].get("mentions", []))
+        elif fact["ev"] == "message.edited":
+            counts.changed([fact["message"]["seq"]], at=fact["seq"])
+        elif fact["ev"] == "message.deleted":
+            counts.changed(fact["messages"], at=fact["seq"])
+
+    # As it can be compared
+
+    def state(self) -> dict[str, Any]:
+        """All of it; who holds messages counts them."""
+        standings = {channel: self._standing(channel) for channel in self.memberships}
+        if not self.whole:
+            return {"channels": standings, "heads": self.cursors}
+        return {
+            "channels": {channel: known | self._left(channel) for channel, known in standings.items()},
+            "messages": {channel: plain(self.messages[channel].values()) for channel in self.memberships},
+            "drafts": self.drafts,
+            "heads": self.cursors,
+        }
+
+    def _standing(self, channel: str) -> dict[str, Any]:
+        return standing(self.memberships[channel]) | self.counts[channel].standing
+
+    def there(self, channel: str) -> list[Message]:
+        """The messages that were not taken back."""
+        return [one for _, one in sorted(self.messages.get(channel, {}).items()) if not one.get("deleted_at")]
+
+    def _left(self, channel: str) -> dict[str, Any]:
+        there = self.there(channel)
+        unread = [one for one in there if one["seq"] > self.counts[channel].read and one["author"] != self.account]
+        return {
+            "unread": len(unread),
+            "mentions": len([one for one in unread if self.account in one.get("mentions", [])]),
+            "last": preview(there[-1] if there else None),
+        }
+
+
+def standing(membership: dict[str, Any]) -> dict[str, Any]:
+    """A membership, but for where its stream is and what was said last."""
+    return {key: value for key, value in membership.items() if key not in ("head", "last")}
+
+
+def plain(messages: Iterable[Message]) -> list[Message]:
+    """Messages in order, without the time at which they were taken back and the order of emoji."""
+    found = []
+    for one in sorted(messages, key=lambda one: int(one["seq"])):
+        message = {key: value for key, value in one.items() if value}
+        if message.get("deleted_at"):
+            message["deleted_at"] = True
+        if "reactions" in message:
+            message["reactions"] = sorted(message["reactions"], key=lambda reaction: str(reaction["emoji"]))
+        found.append(message)
+    return found
+
+
+def preview(message: Message | None) -> Message | None:
+    """A message as lists of channels show it."""
+    return plain([message | {"text": message.get("text", "")[:200]}])[0] if message else None
+
+
+# What facts make of messages
+
+
+def _created(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    messages[fact["seq"]] = fact["message"]
+
+
+def _edited(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"]["seq"] in messages:
+        messages[fact["message"]["seq"]] = fact["message"]
+
+
+def _deleted(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    for seq in fact["messages"]:
+        if seq in messages:
+            kept = {key: messages[seq][key] for key in ("seq", "author", "sent_at")}
+            messages[seq] = {**kept, "deleted_at": True}
+
+
+def _pinned(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"] in messages:
+        messages[fact["message"]]["pinned_at"] = fact["at"]
+
+
+def _unpinned(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"] in messages:
+        messages[fact["message"]].pop("pinned_at", None)
+
+
+def _reaction_added(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"] not in messages:
+        return
+    reactions = messages[fact["message"]].setdefault("reactions", [])
+    found = next((one for one in reactions if one["emoji"] == fact["emoji"]), None)
+    if found is None:
+        found = {"emoji": fact["emoji"], "users": []}
+        reactions.append(found)
+    found["count"] = fact["count"]
+    if fact["user"] not in found["users"]:
+        found["users"].append(fact["user"])
+
+
+def _reaction_removed(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"] not in messages:
+        return
+    reactions = messages[fact["message"]].get("reactions", [])
+    for found in [one for one in reactions if one["emoji"] == fact["emoji"]]:
+        found["count"] = fact["count"]
+        found["users"] = [user for user in found["users"] if user != fact["user"]]
+        if not found["count"]:
+            reactions.remove(found)
+
+
+_CHANGES = {
+    "message.created": _created,
+    "message.edited": _edited,
+    "message.deleted": _deleted,
+    "message.pinned": _pinned,
+    "message.unpinned": _unpinned,
+    "reaction.added": _reaction_added,
+    "reaction.removed": _reaction_removed,
+}
