@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from protocol.error import Forbidden, Missing
+from protocol.error import Forbidden, Missing, Refusal
 from storage import channel as channels
-from storage.channel import Standing
-from storage.journal import Entry
+from storage.journal import Entry, stored_before
 from storage.pool import Pool
+from storage.standing import Standing
 
 if TYPE_CHECKING:
     from server.stream import Streams
@@ -57,20 +57,26 @@ class Grants:
         self._count -= len(self._standings.pop(channel, ()))
 
     async def decide(self, entries: Sequence[Entry]) -> None:
-        """Set the access version of each entry, or refuse it."""
+        """Set the access version of each entry, or end it."""
         pairs = list({(entry.channel, entry.author) for entry in entries})
         found = await channels.standings(self._pool, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         standings = dict(zip(pairs, found, strict=True))
         for (_, account), standing in standings.items():
             if standing is not None:
                 self.keep(account, standing)
-        for entry in entries:
-            _apply(entry, standings[entry.channel, entry.author])
+        barred = [entry for entry in entries if not _let(entry, standings[entry.channel, entry.author])]
+        if barred:
+            before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in barred])
+            for entry, one in zip(barred, before, strict=True):
+                entry.ended(one, _refusal(entry, standings[entry.channel, entry.author]))
 
 
-def _apply(entry: Entry, standing: Standing | None) -> None:
-    if standing is not None and standing.writes:
-        entry.access = standing.access
-        return
-    entry.access = -1
-    entry.refused(Missing() if standing is None else Forbidden("you cannot write here"))
+def _let(entry: Entry, standing: Standing | None) -> bool:
+    if standing is None or not standing.writes or entry.again:
+        return False
+    entry.access = standing.access
+    return True
+
+
+def _refusal(entry: Entry, standing: Standing | None) -> Refusal:
+    return Missing() if standing is None or entry.again else Forbidden("you cannot write here")

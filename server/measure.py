@@ -77,6 +77,7 @@ class Measures:
         journal, streams = server.posting.journal, server.streams
         yield family("onesocket_journal_batches_total", "counter", "Transactions of messages.", [({}, journal.batches)])
         yield family("onesocket_journal_messages_total", "counter", "Messages in them.", [({}, journal.rows)])
+        yield family("onesocket_journal_held_total", "counter", "Messages held up by others.", [({}, journal.held)])
         yield family("onesocket_journal_waiting", "gauge", "Messages not stored yet.", [({}, journal.waiting)])
         yield family("onesocket_streams", "gauge", "Streams that are followed.", [({}, len(streams))])
         yield family("onesocket_facts_total", "counter", "Facts that were delivered.", [({}, streams.delivered)])

@@ -20,8 +20,8 @@ from storage.stream import header
 if TYPE_CHECKING:
     from server.access import Undecided
     from server.grant import Grants
-    from storage.channel import Standing
     from storage.pool import Pool
+    from storage.standing import Standing
 
 _HASHTAG = re.compile(r"#(?<![\w#&]#)(\w{1,50})")  # its # first: that is what is searched for
 _HASHTAGS = 10
@@ -48,6 +48,13 @@ class Post(Entry):
         self.later.failed(refusal)
 
 
+class Again(Post):
+    """A message that cannot be stored any more, but may have been."""
+
+    __slots__ = ()
+    again = True
+
+
 class Posting:
     """Takes messages from handlers, and hands what was stored to the streams."""
 
@@ -63,6 +70,12 @@ class Posting:
         post = Post(channel.id, author, nonce, text, access, more)
         if more is not None:
             post.extra = encode(more).decode()
+        self.journal.append(post)
+        return post.later
+
+    def again(self, channel: UUID, author: UUID, nonce: UUID) -> Later:
+        """The reply to a message that was sent before, behind what is on its way; `Missing` if there is none."""
+        post = Again(channel, author, nonce, "", 0)
         self.journal.append(post)
         return post.later
 

@@ -55,10 +55,15 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "2000",
     "lock_timeout": "5000",
 }
+_LANE_SETTINGS = {**_SETTINGS, "lock_timeout": "100"}
 
 
 class StorageError(Exception):
     """The database is not as the server needs it; the message says what to do."""
+
+
+class Locked(Exception):
+    """Somebody else holds a row, and for longer than a lane waits: nothing was done."""
 
 
 class Transaction:
@@ -216,27 +221,33 @@ class Pool:
 
 
 class Lane:
-    """One connection that nobody else uses: no query of its user waits for the pool."""
+    """One connection that nobody else uses: no query of its user waits for the pool, nor for long for a lock."""
 
     def __init__(self, pool: Pool, url: str, patience: float) -> None:
         self._pool, self._url, self._patience = pool, url, max(patience, 2.0)
         self._connection: asyncpg.Connection[Row] | None = None
 
     async def fetchrow(self, query: str, *values: Any, timeout: float) -> Row | None:
-        """The first row; when this raises `Unavailable`, whether it was done is unknown."""
+        """The first row, or `Locked`; when this raises `Unavailable`, whether it was done is unknown."""
         self._pool.queries += 1
         with _away(self._pool):
             try:
                 async with asyncio.timeout(timeout):
                     if self._connection is None or self._connection.is_closed():
                         self._connection = await asyncpg.connect(
-                            self._url, timeout=self._patience, server_settings=_SETTINGS
+                            self._url, timeout=self._patience, server_settings=_LANE_SETTINGS
                         )
                     row: Row | None = await self._connection.fetchrow(query, *values)
                     return row
+            except asyncpg.LockNotAvailableError as error:
+                raise Locked from error
             except (TimeoutError, *_AWAY) as error:
                 self.drop()
                 raise ConnectionError(str(error)) from error
+
+    def another(self) -> Lane:
+        """One more, beside this one."""
+        return Lane(self._pool, self._url, self._patience)
 
     def drop(self) -> None:
         """Let go of the connection, whatever state it is in."""
