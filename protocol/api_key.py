@@ -35,7 +35,7 @@ class NewApiKey(Body, frozen=True):
 
 
 class ApiKeyCreate(Request[NewApiKey], tag="api_key.create", frozen=True):
-    """Make a key for a program. It can do what its scopes say, and never account, device or key matters."""
+    """Make a key for a program. It can do and hear what its scopes say, and never account, device or key matters."""
 
     name: Label
     password: Password

@@ -19,6 +19,7 @@ from protocol.frame import (
     Request,
     Time,
     UserId,
+    check_times,
 )
 from protocol.message import Message
 from protocol.user import Users
@@ -43,7 +44,11 @@ class Channel(Body, frozen=True):
 
 
 class Membership(Body, frozen=True):
-    """A channel and how you stand in it. Counts are absolute and end at 1,000, which means that or more."""
+    """A channel and how you stand in it.
+
+    Counts are absolute. They end at 1,000, which means that or more; of what you have not read only the newest 2,000
+    messages are looked at, your own and deleted ones among them.
+    """
 
     channel: Channel
     joined: Annotated[bool, Meta(description="False for an open group that you only look at.")]
@@ -54,7 +59,10 @@ class Membership(Body, frozen=True):
     unread: int
     mentions: int
     muted_until: Time | None
-    last: Annotated[Message | None, Meta(description="The newest message that was not deleted, cut to 200 characters.")]
+    last: Annotated[
+        Message | None,
+        Meta(description="The newest message that was not deleted, cut to 200 characters; None behind 500 deleted."),
+    ]
 
 
 class Memberships(Body, frozen=True):
@@ -205,3 +213,6 @@ class ChannelMute(Request[Nothing], tag="channel.mute", frozen=True):
 
     channel: ChannelId
     until: Time | None
+
+    def __post_init__(self) -> None:
+        check_times(self)

@@ -19,13 +19,13 @@ class Draft(Body, frozen=True):
 
 
 class DraftSaved(AccountFact, tag="draft.saved", frozen=True):
-    """You wrote on one of your devices."""
+    """You wrote on one of your devices. Who missed it is told of the draft as it is now, or that it was cleared."""
 
     draft: Draft
 
 
 class DraftCleared(AccountFact, tag="draft.cleared", frozen=True):
-    """You sent or threw away what you had begun."""
+    """One of your devices cleared it: because it was sent, or thrown away."""
 
     channel: UUID
 
@@ -39,7 +39,7 @@ class DraftSave(Request[Nothing], tag="draft.save", frozen=True):
 
 
 class DraftClear(Request[Nothing], tag="draft.clear", frozen=True):
-    """Forget it; again is no error."""
+    """Forget it, also once it was sent; again is no error."""
 
     channel: ChannelId
 

@@ -4,15 +4,17 @@ Rule 1: no field is unbounded: strings have a length, numbers a range, lists a c
 Rule 2: an id of something that exists on the server says of what (`of("user")`), so that a rule can bind it.
 Rule 3: no field is a free-form dictionary or `Any`.
 Rule 4: a pattern without line breaks ends in `$(?!\\n)`: after `$` alone Python lets one follow.
+Rule 5: a request with a time calls `check_times`: in some zones the calendar begins and ends earlier or later.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 R_co = TypeVar("R_co", covariant=True)
+_BEGINNING, _END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)  # databases mean infinity by them
 
 
 class Body(Struct, frozen=True, kw_only=True):
@@ -39,6 +41,14 @@ class Request(
     """
 
     id: Annotated[int, Meta(ge=0, le=2**53 - 1, description="The client's number, unique in flight.")] = 0
+
+
+def check_times(frame: Struct) -> None:
+    """Refuse times at and beyond the ends of UTC's calendar: for the `__post_init__` of what has times."""
+    for field in frame.__struct_fields__:
+        value = getattr(frame, field)
+        if isinstance(value, datetime) and not _BEGINNING < value < _END:
+            raise ValueError(f"too early or too late a time, in field `{field}`")
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="ev", tag=""):

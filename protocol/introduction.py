@@ -123,8 +123,11 @@ and messages can simply be repeated; what is gone already is `missing`.
 
 `read` and `delivered` are cursors into a channel, too: they only move forward, and what is read has been delivered.
 `unread` and `mentions` are counted by the server from there on, without your own messages and those taken back, up to
-1,000, which means that or more. They are absolute wherever they stand: put them in the place of yours. Between two of
-them, add one for each `message.created` by somebody else.
+1,000, which means that or more; what is older than the newest 2,000 messages (or mentions) is not looked at any more.
+They are absolute wherever they stand, as of the channel's fact `head` that stands with them: put them in the place of
+yours, and from there on add one for each `message.created` by somebody else with a `seq` above `head`. What else
+changes them is rare: when messages above `read` that you do not hold are deleted, edited (their mentions may be others)
+or hidden, ask `channel.get`; also when counts come with a smaller `head` than those you have, but a larger `read`.
 
 The newest messages of a channel may come from memory. With `known` in `message.history`, the last `seq` that you know
 of from wherever, they are at least as new as that: a client that sends its cursor is never thrown back.

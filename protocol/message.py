@@ -113,6 +113,7 @@ class MessageRead(AccountFact, tag="message.read", frozen=True):
     """You have read (and been delivered) so far, on whichever device; with what is left to read."""
 
     channel: UUID
+    head: Annotated[int, Meta(description="The channel's last fact that was counted.")]
     read: int
     delivered: int
     unread: int
@@ -168,7 +169,7 @@ class MessageChanged(Body, frozen=True):
 
 
 class MessageEdit(Request[MessageChanged], tag="message.edit", frozen=True):
-    """Say it in other words. The words before are kept as revisions."""
+    """Say it in other words, at most a thousand times. The words before are kept as revisions."""
 
     channel: ChannelId
     seq: MessageSeq
@@ -210,7 +211,10 @@ class MessageUnpin(Request[MessageChanged], tag="message.unpin", frozen=True):
 
 
 class Messages(Body, frozen=True):
-    """Messages in order, oldest first, as they were when the channel's last fact was `head`."""
+    """Messages in order, oldest first, as they were when the channel's last fact was `head`.
+
+    A page ends at its limit, or before its frame would be larger than 256 KiB: `earlier` and `later` tell.
+    """
 
     messages: list[Message]
     head: int
@@ -249,6 +253,9 @@ class MessagePins(Request[Messages], tag="message.pins", frozen=True):
     """What is pinned in a channel, in the order of seqs."""
 
     channel: ChannelId
+    after: Annotated[
+        Seq, Meta(description="The last seq of the page before, where `later` says that there are more.")
+    ] = 0
 
 
 class Revision(Body, frozen=True):
@@ -259,24 +266,28 @@ class Revision(Body, frozen=True):
 
 
 class Revisions(Body, frozen=True):
-    """All former words of a message, oldest first."""
+    """Former words of a message, oldest first; `next` asks for the page after it, None when this is the last."""
 
     revisions: list[Revision]
+    next: int | None
 
 
 class MessageRevisions(Request[Revisions], tag="message.revisions", frozen=True):
-    """What a message said before it was edited."""
+    """What a message said before it was edited, page by page."""
 
     channel: ChannelId
     seq: MessageSeq
+    after: Annotated[int, Meta(ge=0, le=1000, description="`next` of the page before.")] = 0
+    limit: Limit = 50
 
 
 # How far
 
 
 class Marks(Body, frozen=True):
-    """How far you are in a channel; they never go back. Counts end at 1,000, which means that or more."""
+    """How far you are in a channel; they never go back. Counts are those of `channel.get`."""
 
+    head: Annotated[int, Meta(description="The channel's last fact that was counted.")]
     read: int
     delivered: int
     unread: int

@@ -76,7 +76,10 @@ class SessionOpened(Body, frozen=True):
 
 
 class SessionOpen(Request[SessionOpened], tag="session.open", frozen=True):
-    """Log this socket in with an access token or an API key."""
+    """Log this socket in with an access token or an API key.
+
+    An API key without the scope `*` hears channels (with `message.history`), and nothing of its account's own stream.
+    """
 
     token: Secret
     wants: Wants | None = None

@@ -21,7 +21,7 @@ class TypingStopped(Event, tag="typing.stopped", frozen=True):
 
 
 class TypingStart(Request[Nothing], tag="typing.start", frozen=True):
-    """Tell the channel that you type; say it again every few seconds while you do."""
+    """Tell the channel that you type; say it again every few seconds while you do. A crowd of thousands is not told."""
 
     channel: ChannelId
 

@@ -3,7 +3,8 @@
 Rule 1: safe by default: an op without a rule, or with an id that no rule binds, does not start.
 Rule 2: a handler receives what the rule resolved, never a raw id it has not been allowed.
 Rule 3: hidden and missing are the same refusal, to the byte.
-Rule 4: gates need no database and run before everything else; binds are one query each, joined to the viewer.
+Rule 4: what a standing that was remembered leads to is read under its access version, or the standing is read anew.
+Rule 5: gates need no database and run before everything else; binds are one query each, joined to the viewer.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol.error import Forbidden, Missing, Unauthenticated
 from storage import channel as channels
 from storage import message as messages
 from storage import user as users
-from storage.channel import Standing
 from storage.pool import Pool
+from storage.standing import Standing
 
 if TYPE_CHECKING:
     from server.context import Context
@@ -35,7 +36,8 @@ class Bind(Struct, frozen=True):
     """Turns the id in `field` into what the viewer may see under it, handed to the handler as `name`.
 
     `load(db, viewer, id)` finds it; a child of what an earlier bind found, `within`, by `load(db, viewer, parent, id)`.
-    `at_once` knows it without asking the database, or says None.
+    `at_once` knows it without asking the database, or says None. What is `optional` is None where it is not found: the
+    handler refuses it, or knows an answer without it.
     """
 
     field: str
@@ -44,6 +46,7 @@ class Bind(Struct, frozen=True):
     within: str = ""
     name: str = ""
     at_once: AtOnce | None = None
+    optional: bool = False
 
     @property
     def argument(self) -> str:
@@ -57,12 +60,12 @@ class Bind(Struct, frozen=True):
     async def resolve(self, ctx: Context, frame: Any, resolved: Mapping[str, Any]) -> Any:
         """The object behind the id, or `Missing`."""
         found = self.known(ctx, frame)
-        if found is None:
-            parent = (resolved[self.within],) if self.within else ()
+        parent = (resolved[self.within],) if self.within else ()
+        if found is None and None not in parent:
             found = await self.load(ctx.db, ctx.user, *parent, getattr(frame, self.field))
             if isinstance(found, Standing):
                 ctx.app.grants.keep(ctx.user, found)
-        if found is None:
+        if found is None and not self.optional:
             raise Missing
         return found
 
@@ -163,6 +166,11 @@ class Undecided(Struct, frozen=True):
     writes: bool = False
 
 
+def optional(rule: Rule) -> Rule:
+    """The same, but what is not found is None: for ops that were perhaps done before, and are answered alike again."""
+    return Rule(rule.gates, tuple(structs.replace(bind, optional=True) for bind in rule.binds))
+
+
 def member_in(field: str = "user") -> Rule:
     """Somebody who is in that channel, too."""
     return Rule(binds=(Bind(field, "user", _of_channel(users.in_it), within="channel"),))
@@ -172,7 +180,7 @@ def message_in(
     within: str = "channel", field: str = "seq", load: Load = messages.visible, name: str = "message"
 ) -> Rule:
     """A message of that channel which the viewer sees."""
-    return Rule(binds=(Bind(field, "message", _of_channel(load), within=within, name="message"),))
+    return Rule(binds=(Bind(field, "message", load, within=within, name="message"),))
 
 
 def _of_channel(load: Load) -> Load:

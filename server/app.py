@@ -25,6 +25,7 @@ from server.erasure import Erasures
 from server.external import External
 from server.gateway import Gateway
 from server.grant import Grants
+from server.grave import Graves
 from server.handlers import collect
 from server.health import Health
 from server.http import Site
@@ -130,6 +131,7 @@ class Server:
             self.streams.run,
             self.presence.run,
             self.erasures.run,
+            self.graves.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -162,7 +164,7 @@ class Server:
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
         self.grants = Grants(self.pool, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
-        self.erasures = Erasures(self)
+        self.erasures, self.graves = Erasures(self), Graves(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -8,6 +8,7 @@ Rule 3: who has entered a channel comes to hear it, also when the database has n
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
     from server.context import Context
     from server.stream import Streams
 
+log = logging.getLogger("onesocket.stream")
+
 _FETCHED = 500
 _FAR_BEHIND = 10_000
 _FEW_BYTES, _AT_ONCE_BYTES = 262144, 65536
 _IN_ONE_TURN = 500
-_AGAIN = 0.2
+_AGAIN, _AFTER_FAILURE = 0.2, 2.0
 _LEFT_AGAIN, _ENTERS_ELSEWHERE = -2, -1  # instead of the seq from which a channel is heard
 _READ_AT_ONCE = 4
 _JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
@@ -128,6 +131,7 @@ class Arrivals:
                     continue
                 frames, now = [frame(1, body) for _, body in missed.facts], missed.access
                 self.fetched += len(frames)
+                self._streams.refresh(stream, frames, seq + len(frames))
             if now != access:
                 found = await storage.place(self._pool, session.account, stream.id)
                 if found is None:
@@ -140,7 +144,8 @@ class Arrivals:
             seq += len(frames)
             if stream.personal:
                 _note(frames, entered)
-            await self._send(ctx, frames)
+            if session.unlimited or not stream.personal:
+                await self._send(ctx, frames)
         if ctx.session is session and entered.get(stream.id) != _LEFT_AGAIN:
             self._streams.place(stream, ctx, seq, access)
         return whole
@@ -207,6 +212,10 @@ class Arrivals:
                             await self._enter(ctx, place, head)
                 except Refusal:
                     await asyncio.sleep(_AGAIN)
+                    continue
+                except Exception:
+                    log.exception("account %s cannot enter channel %s", account.id, channel)
+                    await asyncio.sleep(_AFTER_FAILURE)
                     continue
                 if self._entering[key] == head:
                     return

@@ -52,6 +52,7 @@ class Stream:
         "recent_bytes",
         "repairing",
         "serving",
+        "silent",
         "sockets",
         "waiting",
     )
@@ -61,6 +62,7 @@ class Stream:
         self.key = str(place.id).encode()
         self.sockets: set[Socket] = set()
         self.serving: set[Socket] = set()
+        self.silent: set[Context] = set()
         self.late: dict[Context, int] = {}
         self.coming: dict[Context, None] = {}
         self.waiting: list[Batch] = []
@@ -74,9 +76,9 @@ class Stream:
 
     @property
     def audience(self) -> list[Context]:
-        """Everybody who hears it now, or will when the head has reached their place."""
+        """Everybody who hears it now, or will when the head has reached their place; or whom it only concerns."""
         listening = [socket.conversation for socket in self.sockets if socket.conversation is not None]
-        return [*listening, *self.late]  # type: ignore[list-item]
+        return [*listening, *self.late, *self.silent]  # type: ignore[list-item]
 
     def serve_late(self, frames: Sequence[bytes]) -> None:
         """Who joined ahead of the head gets what is beyond their place, and from now on everything."""
@@ -93,8 +95,9 @@ class Stream:
         ctx.streams.discard(self)
         self.sockets.discard(ctx.socket)
         self.late.pop(ctx, None)
+        self.silent.discard(ctx)
         self.serving.discard(ctx.socket)
-        if not self.sockets:
+        if not self.sockets and not self.silent:
             self.alone_since = time.monotonic()
 
     def wait_for_all(self) -> None:

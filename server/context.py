@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from protocol.error import Unauthenticated
 from storage.audit import Origin
 
 if TYPE_CHECKING:
+    from protocol.channel import Membership
     from protocol.error import Refusal
     from server.app import Server
     from server.audience import Stream
@@ -28,6 +30,11 @@ class Session(Struct, frozen=True):
     device: UUID | None = None
     key: UUID | None = None
     scopes: frozenset[str] = frozenset("*")
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether it may do everything: only then it hears what concerns the account alone."""
+        return "*" in self.scopes
 
     def allows(self, op: str) -> bool:
         """Whether the scopes contain this op, its domain, or everything."""
@@ -64,6 +71,12 @@ class Context:
     def device(self) -> UUID | None:
         """The device that asks, None for an API key."""
         return self.session.device if self.session else None
+
+    def shown(self, membership: Membership) -> Membership:
+        """As it is told here: an API key that may read no messages reads none with a channel either."""
+        if self.session is None or self.session.allows("message.history"):
+            return membership
+        return msgspec.structs.replace(membership, last=None)
 
     @property
     def connected(self) -> bool:

@@ -1,23 +1,22 @@
 """What follows when an account was deleted: it leaves its channels, and its words and reactions go.
 
-Rule 1: in small transactions, so that nobody else waits for long, however much there is.
-Rule 2: what is left to do is read from the database each time: whoever is interrupted, here or there, goes on.
-Rule 3: first it leaves, then its words are emptied: so nothing of it can come behind.
+(How chores are done is in server/chore.py.)
+
+Rule: first it leaves, then its words are emptied: so nothing of it can come behind.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from protocol.error import Missing, Refusal
+from protocol.error import Missing
 from protocol.message import MessageDeleted
 from protocol.reaction import ReactionRemoved
 from server import group
+from server.chore import Round
 from server.fact import changing
 from storage import erasure
 from storage import message as messages
@@ -26,12 +25,9 @@ from storage import reaction as reactions
 if TYPE_CHECKING:
     from server.app import Server
 
-log = logging.getLogger("onesocket.erasure")
-
-_EVERY, _MOMENT = 20.0, 0.1
+_MOMENT = 0.1  # for what was on its way when the account was deleted
 _CHANNELS, _MESSAGES, _REACTIONS = 100, 5000, 200
 _AT_ONCE, _REACTIONS_AT_ONCE = 500, 50
-_BREATH = 0.02
 
 
 class Erasures:
@@ -39,29 +35,17 @@ class Erasures:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        """There is something to do."""
-        self._wake.set()
+        self._round = Round(server.pool, erasure.ACCOUNTS, self._erase, moment=_MOMENT)
+        self.wake = self._round.wake
 
     async def run(self) -> None:
         """One account after the other."""
-        while True:
-            try:
-                while (account := await erasure.take(self._server.pool)) is not None:
-                    await self._erase(account)
-            except Refusal as refusal:  # its turn comes again
-                log.debug("an erasure waits for the database: %s", refusal)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _EVERY)
-                await asyncio.sleep(_MOMENT)  # for what was on its way when the account was deleted
-            self._wake.clear()
+        await self._round.run()
 
     async def _erase(self, account: UUID) -> None:
         while found := await erasure.channels(self._server.pool, account, _CHANNELS):
-            for channel, alone in found:
-                await self._leave(account, channel, alone=alone)
+            for channel in found:
+                await self._leave(account, channel)
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
                 for at in range(0, len(seqs), _AT_ONCE):
@@ -73,17 +57,10 @@ class Erasures:
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
 
-    async def _breathe(self, account: UUID) -> None:
-        """Let others have their turn, and nobody else take this account."""
-        await erasure.hold(self._server.pool, account)
-        await asyncio.sleep(_BREATH)
-
-    async def _leave(self, account: UUID, channel: UUID, *, alone: bool) -> None:
-        while alone and await erasure.thin(self._server.pool, channel, _AT_ONCE):
-            await self._breathe(account)
+    async def _leave(self, account: UUID, channel: UUID) -> None:
         with contextlib.suppress(Missing):  # it was put out meanwhile
             await group.exit(self._server, channel, account, by=account)
-        await self._breathe(account)
+        await self._round.breathe(account)
 
     async def _empty(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
         async with changing(self._server, channel) as change:
@@ -92,7 +69,7 @@ class Erasures:
                 await messages.delete(change.tx, channel, left)
             if left and change.holds(channel):
                 change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))
-        await self._breathe(account)
+        await self._round.breathe(account)
 
     async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, str]]) -> None:
         async with changing(self._server, channel) as change:
@@ -109,4 +86,4 @@ class Erasures:
                             count=count,
                         )
                     )
-        await self._breathe(account)
+        await self._round.breathe(account)

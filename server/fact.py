@@ -11,6 +11,7 @@ Rule 3: whoever takes a right away says so by `withdraw`: nothing decided before
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -19,16 +20,20 @@ from uuid import UUID
 from protocol.codec import encode
 from protocol.error import Forbidden, Missing
 from protocol.frame import Fact
+from protocol.parts import parts
 from server.audience import Batch
 from server.core import frame
 from storage import channel as channels
 from storage import stream
-from storage.channel import Standing
 from storage.pool import Transaction
+from storage.standing import Standing
 from storage.stream import GONE, Place
 
 if TYPE_CHECKING:
     from server.app import Server
+
+
+_AT_ONCE = 100
 
 
 class Change:
@@ -40,6 +45,7 @@ class Change:
         self._heads = {id: place.head for id, place in places.items()}
         self._access = {id: place.access for id, place in places.items()}
         self._gone: list[Batch] = []
+        self._told: dict[UUID, Batch] = {}
         self.facts: list[tuple[Fact, bytes]] = []
 
     def add(self, place: Place) -> None:
@@ -68,7 +74,11 @@ class Change:
         """A fact of a stream that is held; its seq."""
         assert fact.seq == self._heads[fact.stream] + 1
         self._heads[fact.stream] = fact.seq
-        self.facts.append((fact, encode(fact)))
+        body = encode(fact)
+        self.facts.append((fact, body))
+        if fact.stream not in self._told:
+            self._told[fact.stream] = Batch(fact.stream, 0, fact.seq, [])
+        self._told[fact.stream].frames.append(frame(1, body))  # type: ignore[attr-defined]
         return fact.seq
 
     def withdraw(self, id: UUID) -> None:
@@ -77,7 +87,7 @@ class Change:
 
     async def standing(self, user: UUID, channel: UUID, *, writes: bool = True) -> Standing:
         """How a user stands in a channel now; refused like by the rule of the op if they are no member (any more)."""
-        held = self.holds(channel) or self.holds(user)  # nobody comes or goes without holding both
+        held = self.holds(channel) or self.holds(user)  # nobody comes, or goes alone, without holding both
         found = await channels.member(self.tx, user, channel) if held else None
         if found is None:
             raise Missing
@@ -85,24 +95,22 @@ class Change:
             raise Forbidden("you cannot write here")
         return found
 
-    @property
-    def changed(self) -> list[Place]:
-        """The streams that are not where they were."""
-        now = [Place(id, self._heads[id], self._access[id]) for id in self._places]
-        return [place for place in now if place != self._places[place.id]]
+    async def record(self) -> None:
+        """Keep what has changed; very much of it in parts, so that others get their turn."""
+        for some in parts(list(self._places.values()), _AT_ONCE):
+            now = [Place(place.id, self._heads[place.id], self._access[place.id]) for place in some]
+            changed = [place for place, before in zip(now, some, strict=True) if place != before]
+            for place in changed:
+                self._told.setdefault(place.id, Batch(place.id, 0, place.head + 1, ())).access = place.access
+            if changed:
+                await stream.move(self.tx, changed)
+        for facts in parts(self.facts, _AT_ONCE):
+            await stream.record(self.tx, facts)
 
+    @property
     def batches(self) -> list[Batch]:
         """What to deliver."""
-        found: dict[UUID, Batch] = {}
-        for fact, body in self.facts:
-            batch = found.get(fact.stream)
-            if batch is None:
-                batch = found[fact.stream] = Batch(fact.stream, self._access[fact.stream], fact.seq, [])
-            batch.frames.append(frame(1, body))  # type: ignore[attr-defined]
-        for place in self.changed:
-            if place.id not in found:
-                found[place.id] = Batch(place.id, place.access, place.head + 1, ())
-        return [*found.values(), *self._gone]
+        return [*self._told.values(), *self._gone]
 
 
 @asynccontextmanager
@@ -111,6 +119,8 @@ async def changing(app: Server, *ids: UUID) -> AsyncIterator[Change]:
     async with app.pool.transaction() as tx:
         change = Change(tx, await stream.lock(tx, set(ids)))
         yield change
-        if change.changed or change.facts:
-            await stream.record(tx, change.changed, change.facts)
-    app.streams.committed(change.batches())
+        await change.record()
+    for number, batches in enumerate(parts(change.batches, _AT_ONCE)):
+        if number:
+            await asyncio.sleep(0)
+        app.streams.committed(batches)

@@ -1,7 +1,9 @@
 """Entering and leaving channels: what changes, and who is told.
 
-Rule 1: everybody concerned is told in their own stream, in the transaction that makes it so.
+Rule 1: everybody concerned is told in their own stream, in the transaction that makes it so; of the end of a group
+        soon behind it, for they may be very many (server/grave.py).
 Rule 2: whoever is put out loses every right with the commit: the channel's access version moves.
+Rule 3: nothing is made for an account that was deleted: its deletion holds its stream, and what comes later looks.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from protocol.channel import (
     ChannelMemberLeft,
     Membership,
 )
-from protocol.error import Conflict, Forbidden, Invalid, Missing, Overloaded
+from protocol.error import Conflict, Forbidden, Invalid, Missing, Overloaded, SessionRevoked
 from server.fact import Change, changing
 from storage import channel as channels
-from storage import stream
+from storage import grave, stream
 from storage import user as users
-from storage.channel import Standing
 from storage.ids import new_id
 from storage.pool import UniqueViolation
+from storage.standing import Standing
 
 if TYPE_CHECKING:
     from server.app import Server
@@ -69,6 +71,7 @@ async def create(app: Server, owner: UUID, frame: ChannelCreate, members: Sequen
     everybody = list(dict.fromkeys([owner, *members]))
     try:
         async with changing(app, *everybody) as change:
+            await _check_living(change, owner)
             channel = await _make(
                 change,
                 "group",
@@ -93,6 +96,7 @@ async def pair(app: Server, one: UUID, other: UUID) -> UUID:
     """The channel of two, or of one with themselves."""
     both = list({one, other})
     async with changing(app, *both) as change:
+        await _check_living(change, one)
         found = await channels.direct(change.tx, one, other)
         if found is not None:
             return found
@@ -102,6 +106,15 @@ async def pair(app: Server, one: UUID, other: UUID) -> UUID:
         await channels.pair(change.tx, one, other, channel)
         await _tell_entered(change, channel, await channels.enter(change.tx, channel, both, 0), one)
     return channel
+
+
+async def _check_living(change: Change, by: UUID, *others: UUID) -> None:
+    """That these accounts, whose streams are held, were not deleted meanwhile, perhaps on another process."""
+    living = await users.living(change.tx, [by, *others])
+    if by not in living:
+        raise SessionRevoked
+    if not living.issuperset(others):
+        raise Missing
 
 
 async def _make(change: Change, kind: str, creator: UUID, **fields: object) -> UUID:
@@ -149,7 +162,7 @@ async def _check_entry(change: Change, channel: UUID, by: UUID, uninvited: bool)
 
 
 async def exit(app: Server, channel: UUID, account: UUID, by: UUID) -> None:
-    """Take an account out of a group."""
+    """Take an account out of a group; the last one ends it."""
     async with changing(app, channel, account) as change:
         if by != account:
             check_owner(await change.standing(by, channel), by)
@@ -158,39 +171,33 @@ async def exit(app: Server, channel: UUID, account: UUID, by: UUID) -> None:
         change.withdraw(channel)
         left = await channels.get(change.tx, channel)
         if left.members == 0:
-            await channels.delete(change.tx, channel)
-            change.release(channel)
+            await grave.dig(change.tx, channel, by)
         else:
             await _tell_left(change, left, account, by)
-        reason = "left" if by == account else "removed"
-        change.tell(ChannelLeft(stream=account, seq=change.next(account), channel=channel, reason=reason, by=by))  # type: ignore[arg-type]
+        if change.holds(account):
+            reason = "left" if by == account else "removed"
+            change.tell(ChannelLeft(stream=account, seq=change.next(account), channel=channel, reason=reason, by=by))  # type: ignore[arg-type]
     app.grants.forget(channel)
+    if left.members == 0:
+        app.graves.wake()
 
 
 async def _tell_left(change: Change, left: Channel, account: UUID, by: UUID) -> None:
     owner = left.owner
-    if owner == account:
+    if left.kind == "group" and owner in (account, None):
         owner = await channels.hand_over(change.tx, left.id)
     seq = change.next(left.id)
     change.tell(ChannelMemberLeft(stream=left.id, seq=seq, user=account, by=by, members=left.members, owner=owner))
 
 
 async def delete(app: Server, by: UUID, channel: UUID) -> None:
-    """Do away with a group; everybody in it is told."""
-    for _ in range(5):
-        members = set(await channels.everybody(app.pool, channel))
-        async with changing(app, channel, *members) as change:
-            check_owner(await change.standing(by, channel), by)
-            if members != set(await channels.everybody(change.tx, channel)):
-                continue  # somebody came or went before the lock was ours
-            await channels.delete(change.tx, channel)
-            change.release(channel)
-            for account in members:
-                seq = change.next(account)
-                change.tell(ChannelLeft(stream=account, seq=seq, channel=channel, reason="deleted", by=by))
-        app.grants.forget(channel)
-        return
-    raise Overloaded("too many come and go at this moment", retry_after=1)
+    """Do away with a group: nobody has a right there any more; that everybody is told comes behind."""
+    async with changing(app, channel) as change:
+        check_owner(await change.standing(by, channel), by)
+        await grave.dig(change.tx, channel, by)
+        change.withdraw(channel)
+    app.grants.forget(channel)
+    app.graves.wake()
 
 
 async def block(app: Server, account: UUID, user: UUID) -> None:
@@ -210,6 +217,7 @@ async def _between(app: Server, account: UUID, user: UUID, change_it: Callable[.
         async with changing(app, account, user, *([known] if known else [])) as change:
             if await channels.direct(change.tx, account, user) != known:
                 continue  # it was opened before the lock was ours
+            await _check_living(change, account, user)
             await change_it(change.tx, account, user)
             if known is not None:
                 change.withdraw(known)

@@ -1,4 +1,7 @@
-"""Heads: the database is asked how far streams are, so that nothing depends on being told."""
+"""Heads: the database is asked how far streams are, so that nothing depends on being told.
+
+Rule: the database is right, also when it knows less than was told.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from protocol.error import Refusal
 from server.audience import Batch, Stream
 from storage import stream as storage
 from storage.pool import Pool
-from storage.stream import Place
+from storage.stream import GONE, Place
 
 _EVERY, _SOON, _AT_ONCE = 1.0, 0.05, 1000
 
@@ -19,8 +22,15 @@ _EVERY, _SOON, _AT_ONCE = 1.0, 0.05, 1000
 class Heads:
     """Looks after all followed streams every second, and after new ones soon; what has moved is handed to `take`."""
 
-    def __init__(self, pool: Pool, streams: Mapping[UUID, Stream], take: Callable[[Batch], None]) -> None:
-        self._pool, self._streams, self._take = pool, streams, take
+    def __init__(
+        self,
+        pool: Pool,
+        streams: Mapping[UUID, Stream],
+        take: Callable[[Batch], None],
+        behind: Callable[[Stream], None],
+    ) -> None:
+        self._pool, self._streams, self._take, self._behind = pool, streams, take, behind
+        self._ahead: set[UUID] = set()
         self._new: list[Stream] = []
         self._wake = asyncio.Event()
 
@@ -49,6 +59,13 @@ class Heads:
     async def poll(self, streams: Sequence[Stream]) -> None:
         """Look whether these streams are further on than is known here."""
         for at in range(0, len(streams), _AT_ONCE):
-            known = [Place(one.id, one.head, one.access) for one in streams[at : at + _AT_ONCE]]
-            for place in await storage.moved(self._pool, known):
-                self._take(Batch(place.id, place.access, place.head + 1, ()))
+            known = {one.id: Place(one.id, one.head, one.access) for one in streams[at : at + _AT_ONCE]}
+            moved = await storage.moved(self._pool, list(known.values()))
+            ahead = {place.id for place in moved if place.head < known[place.id].head and place.access != GONE}
+            for place in moved:
+                if place.id not in ahead:
+                    self._take(Batch(place.id, place.access, place.head + 1, ()))
+            for id in ahead & self._ahead:  # twice is no accident
+                if (stream := self._streams.get(id)) is not None:
+                    self._behind(stream)
+            self._ahead = (self._ahead - known.keys()) | (ahead - self._ahead)

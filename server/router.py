@@ -12,6 +12,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -35,11 +36,14 @@ from server.access import PUBLIC_OPS, Rule
 from server.later import Later
 from server.limit import Rate, as_told
 from server.metric import OpMetric
+from storage.standing import Stale
 
 if TYPE_CHECKING:
     from server.context import Context
 
 log = logging.getLogger("onesocket.op")
+
+_LOOKS = 5
 
 
 class StartError(Exception):
@@ -75,6 +79,8 @@ class Op:
             raise StartError(f"{where}: returns {self.reply}, but its frame promises {_promised_reply(self.frame)}")
         if self.access.public and self.name not in public:
             raise StartError(f"{where}: {self.name} has no access rule and is not on the list of public ops")
+        if _has_unchecked_time(self.frame):
+            raise StartError(f"{where}: {self.name} has a time: call protocol.frame.check_times in its __post_init__")
         self._check_binds(where)
 
     def _check_binds(self, where: str) -> None:
@@ -138,6 +144,14 @@ def _kinds(hint: Any) -> Iterable[str | None]:
             yield from _kinds(argument)
 
 
+def _has_unchecked_time(hint: Any) -> bool:
+    """Whether a request would take times that PostgreSQL can't be told."""
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        checked = hasattr(hint, "__post_init__")
+        return not checked and any(_has_unchecked_time(field.type) for field in msgspec.structs.fields(hint))
+    return hint is datetime or any(map(_has_unchecked_time, get_args(hint)))
+
+
 class Router:
     """All ops of one server."""
 
@@ -182,6 +196,8 @@ class Router:
             return
         started = perf_counter()
         try:
+            if ctx.in_flight and frame.id in ctx.in_flight:
+                raise Conflict("a request with this id is still being worked on", field="id")
             for gate in one.access.gates:
                 gate(ctx, one)
             if one.limit is not None:
@@ -237,19 +253,12 @@ class Router:
     def _enter(self, ctx: Context, one: Op, request_id: int) -> None:
         if ctx.in_flight is None:
             ctx.in_flight = set()
-        if request_id in ctx.in_flight:
-            raise Conflict("a request with this id is still being worked on", field="id")
         ctx.in_flight.add(request_id)
         self.in_flight += 1
         ctx.alone = one.alone
 
     def _start(self, ctx: Context, one: Op, frame: Any, started: float, work: Coroutine[Any, Any, Any] | None) -> None:
-        try:
-            self._enter(ctx, one, frame.id)
-        except Conflict:
-            if work is not None:
-                work.close()
-            raise
+        self._enter(ctx, one, frame.id)
         task = asyncio.get_running_loop().create_task(self._run(ctx, one, frame, started, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -259,13 +268,23 @@ class Router:
     ) -> None:
         try:
             async with asyncio.timeout(ctx.app.config.request_timeout):
-                reply = await (self._handle(ctx, one, frame) if work is None else work)
+                reply = await self._work(ctx, one, frame, work)
             ctx.socket.send(self.codec.reply(frame.id, Nothing() if reply is None else reply))
             one.metric.done(perf_counter() - started)
         except (Exception, asyncio.CancelledError) as error:
             self._refuse(ctx, one, frame.id, error, started)
         finally:
             self._finished(ctx, one, frame.id)
+
+    async def _work(self, ctx: Context, one: Op, frame: Any, work: Coroutine[Any, Any, Any] | None) -> Any:
+        """What was remembered of who asks may be old: then it is read anew."""
+        for _ in range(_LOOKS):
+            try:
+                return await (work or self._handle(ctx, one, frame))
+            except Stale as stale:
+                ctx.app.grants.forget(stale.channel)
+                work = None
+        raise Overloaded("too many come and go in this channel", retry_after=0.5)
 
     @staticmethod
     async def _handle(ctx: Context, one: Op, frame: Any) -> Any:

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("onesocket.stream")
 
 _AT_ONCE = 500  # which take half of the longest time that others may wait
+_CROWD = 1000
 _PATIENCE, _AGAIN = 0.05, 0.2
-_RECENT_BYTES_IN_ALL = 64 * 1024 * 1024
+_KEPT_BYTES_IN_ALL = 64 * 1024 * 1024
 _FETCHED = 500
 _KEPT_WITHOUT_AUDIENCE = 30.0
 _DELETED = b'{"ev":"message.deleted"'
@@ -48,7 +49,7 @@ class Streams:
         self._pool, self._carrier = pool, carrier
         self._streams: dict[UUID, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heads = Heads(pool, self._streams, self.take)
+        self._heads = Heads(pool, self._streams, self.take, self._behind)
         self._recent_bytes = 0
         self._arrivals = Arrivals(pool, self)
         self.delivered = self.closed_gaps = 0
@@ -109,6 +110,12 @@ class Streams:
             self._arrivals.told(stream, frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
+    def refresh(self, stream: Stream, frames: Sequence[bytes], last: int) -> None:
+        """Facts that were read for somebody: the next one who comes back need not ask for them again."""
+        if last == stream.head and len(frames) > len(stream.recent):
+            self._recent_bytes -= stream.forget()
+            self._recent_bytes += stream.remember(frames)
+
     # Repair
 
     def _repair(self, stream: Stream, batch: Batch) -> None:
@@ -156,18 +163,23 @@ class Streams:
         fresh = stream.audience
         while fresh or not versions:
             checked.update(fresh)
-            sessions = {ctx: ctx.session for ctx in fresh if ctx.session is not None}
-            accounts = {session.account for session in sessions.values()}
-            access, members = await storage.members_among(self._pool, stream.id, accounts)
-            versions.append(access)
-            for ctx, session in sessions.items():
-                if session.account not in members and ctx.session is session:
-                    stream.let_go(ctx)
+            for at in range(0, max(1, len(fresh)), _AT_ONCE):
+                versions.append(await self._check_some(stream, fresh[at : at + _AT_ONCE]))
             fresh = [ctx for ctx in stream.audience if ctx not in checked]
         stream.access = max(stream.access, min(versions))
         stream.page = None
         for one in stream.waiting:  # what was asked for by a version that no fact has is done
             one.access = min(one.access, stream.access)
+
+    async def _check_some(self, stream: Stream, some: Sequence[Context]) -> int:
+        """Let go of those of these that are not in the channel; under which access version that was read."""
+        sessions = {ctx: ctx.session for ctx in some if ctx.session is not None}
+        accounts = {session.account for session in sessions.values()}
+        access, members = await storage.members_among(self._pool, stream.id, accounts)
+        for ctx, session in sessions.items():
+            if session.account not in members and ctx.session is session:
+                stream.let_go(ctx)
+        return access
 
     async def _close_gap(self, stream: Stream, upto: int) -> None:
         """What is missing may be on its way, unless it is very much; if it does not come soon, read it."""
@@ -183,6 +195,11 @@ class Streams:
         self.closed_gaps += len(missed.facts)
         frames = [frame(1, body) for _, body in missed.facts]
         stream.waiting.append(Batch(stream.id, missed.access, missed.facts[0][0], frames))
+
+    def _behind(self, stream: Stream) -> None:
+        """The database knows less than was told: it has lost something, or somebody told what is not true."""
+        log.error("stream %s is ahead of the database: its sockets come back", stream.id)
+        self._lose(stream, gone=False)
 
     def _lose(self, stream: Stream, *, gone: bool) -> None:
         """The stream is no more, or what is missing is: then its sockets come back and read anew."""
@@ -230,7 +247,9 @@ class Streams:
         if not ctx.connected or ctx.session is None:
             return
         ctx.streams.add(stream)
-        if seq == stream.head:
+        if stream.personal and not ctx.session.unlimited:
+            stream.silent.add(ctx)  # it enters and leaves channels with the account, and hears only those
+        elif seq == stream.head:
             stream.sockets.add(ctx.socket)
         else:
             stream.late[ctx] = seq
@@ -255,9 +274,11 @@ class Streams:
         self.pass_on(stream, want, by, one)
 
     def pass_on(self, stream_id: UUID, want: str, by: UUID, one: bytes) -> None:
-        """The same, from another process."""
+        """The same, from another process. A crowd is not told: nobody there could follow it."""
         stream = self._streams.get(stream_id)
-        for socket in stream.sockets if stream is not None else ():
+        if stream is None or len(stream.sockets) > _CROWD:
+            return
+        for socket in stream.sockets:
             ctx = socket.conversation
             if ctx is not None and want in ctx.wants and ctx.session.account != by:  # type: ignore[attr-defined]
                 socket.push(one)
@@ -271,13 +292,15 @@ class Streams:
     def _forget(self) -> None:
         now = time.monotonic()
         for stream in list(self._streams.values()):
-            if stream.sockets or stream.late or stream.coming or stream.repairing is not None:
+            if stream.sockets or stream.silent or stream.late or stream.coming or stream.repairing is not None:
                 continue
             if now - stream.alone_since > _KEPT_WITHOUT_AUDIENCE:
                 self._drop(stream)
-        if self._recent_bytes > _RECENT_BYTES_IN_ALL:
+        pages = sum(stream.page.bytes for stream in self._streams.values() if stream.page is not None)
+        if self._recent_bytes + pages > _KEPT_BYTES_IN_ALL:
             for stream in self._streams.values():
                 stream.forget()
+                stream.page = None
             self._recent_bytes = 0
 
     def _drop(self, stream: Stream) -> None:

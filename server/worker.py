@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -18,6 +19,8 @@ from server.log import configure
 from server.order import READY, Order
 
 log = logging.getLogger("onesocket.worker")
+
+_GARBAGE = (5_000, 5, 100)  # what lives for a moment is freed without it: it is there for cycles, which are rare
 
 
 async def work(order: Order) -> int:
@@ -37,11 +40,19 @@ async def work(order: Order) -> int:
     await server.start()
     loop.add_signal_handler(signal.SIGHUP, server.gateway.reload_certificate)
     await _watch_supervisor(loop, stopping)
+    settle()
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
     await stopping.wait()
     await server.stop()
     return 0
+
+
+def settle() -> None:
+    """Have the garbage collector leave alone what stays for good: each look at all of it would hold up everybody."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
 
 
 async def _watch_supervisor(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from protocol.message import Marks
 from storage import message
 from storage.ids import new_id
 from storage.pool import Database, Row, Transaction
+from storage.standing import Standing
 
 _CHANNEL = "c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at"
 _PREVIEW = 200
@@ -23,30 +24,22 @@ _BLOCKED = """
     EXISTS (SELECT FROM direct d JOIN block b ON (b.account, b.blocked) IN ((d.low, d.high), (d.high, d.low))
              WHERE d.channel = c.id)
 """
+_SCANNED, _SCANNED_FOR_LAST = 2000, 500  # newest messages, of whatever kind: a scan for what is there is not endless
+_HIDDEN = "(SELECT FROM hidden h WHERE h.channel = x.channel AND h.account = $1 AND h.seq = x.seq)"
 # Of a member `m` of channel `m.channel`, who is $1.
-_UNREAD = """
+_UNREAD = f"""
     (SELECT count(*) FROM (
-        SELECT FROM message x WHERE x.channel = m.channel AND x.seq > m.read AND x.author <> $1 AND x.deleted_at IS NULL
-           AND NOT EXISTS (SELECT FROM hidden h WHERE h.channel = x.channel AND h.account = $1 AND h.seq = x.seq)
-         LIMIT 1000) y)
+        SELECT FROM (SELECT x.channel, x.seq, x.author, x.deleted_at FROM message x
+                      WHERE x.channel = m.channel AND x.seq > m.read ORDER BY x.seq DESC LIMIT {_SCANNED}) x
+         WHERE x.author <> $1 AND x.deleted_at IS NULL AND NOT EXISTS {_HIDDEN} LIMIT 1000) y)
 """
-_MENTIONS = """
+_MENTIONS = f"""
     (SELECT count(*) FROM (
-        SELECT FROM mention x WHERE x.account = $1 AND x.channel = m.channel AND x.seq > m.read
-           AND NOT EXISTS (SELECT FROM hidden h WHERE h.channel = x.channel AND h.account = $1 AND h.seq = x.seq)
-         LIMIT 1000) y)
+        SELECT FROM (SELECT x.channel, x.seq FROM mention x
+                      WHERE x.account = $1 AND x.channel = m.channel AND x.seq > m.read
+                      ORDER BY x.seq DESC LIMIT {_SCANNED}) x
+         WHERE NOT EXISTS {_HIDDEN} LIMIT 1000) y)
 """
-
-
-class Standing(Struct, frozen=True):
-    """What an account may do in a channel, as decided under one access version."""
-
-    id: UUID
-    kind: str
-    owner: UUID | None
-    access: int
-    writes: bool
-    members: int
 
 
 def channel(row: Row) -> Channel:
@@ -151,8 +144,10 @@ async def _memberships(db: Database, chosen: str, viewer: UUID, *values: Any) ->
                {_UNREAD} AS unread, {_MENTIONS} AS unread_mentions, l.*
           FROM ({chosen}) m JOIN channel c ON c.id = m.channel LEFT JOIN direct d ON d.channel = c.id
           LEFT JOIN LATERAL (
-              SELECT {_LAST} FROM message m WHERE m.channel = c.id AND m.deleted_at IS NULL AND NOT EXISTS
-                  (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)
+              SELECT {_LAST}
+                FROM (SELECT * FROM message m WHERE m.channel = c.id ORDER BY m.seq DESC LIMIT {_SCANNED_FOR_LAST}) m
+               WHERE m.deleted_at IS NULL AND NOT EXISTS
+                   (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)
                ORDER BY m.seq DESC LIMIT 1) l ON true
          ORDER BY m.moved_at DESC, c.id DESC
         """,
@@ -194,8 +189,8 @@ def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
     try:
         moved_at, _, channel = (text or "").partition(" ")
         at = datetime.fromisoformat(moved_at)
-        return (at, UUID(channel)) if at.tzinfo else (_END, _LAST_ID)
-    except ValueError:
+        return (at.astimezone(UTC), UUID(channel)) if at.tzinfo else (_END, _LAST_ID)
+    except (ValueError, OverflowError):
         return _END, _LAST_ID
 
 
@@ -277,12 +272,13 @@ async def leave(tx: Transaction, channel: UUID, account: UUID) -> bool:
     return True
 
 
-async def hand_over(tx: Transaction, channel: UUID) -> UUID:
-    """Let who has been in it longest own it."""
-    owner: UUID = await tx.fetchval(
+async def hand_over(tx: Transaction, channel: UUID) -> UUID | None:
+    """Let who has been in it longest own it; nobody, when all who are left are about to leave."""
+    owner: UUID | None = await tx.fetchval(
         """
         UPDATE channel SET owner =
-               (SELECT account FROM member WHERE channel = $1 ORDER BY joined_at, account LIMIT 1)
+               (SELECT m.account FROM member m JOIN account a ON a.id = m.account
+                 WHERE m.channel = $1 AND a.deleted_at IS NULL ORDER BY m.joined_at, m.account LIMIT 1)
          WHERE id = $1 RETURNING owner
         """,
         channel,
@@ -319,12 +315,6 @@ async def count(tx: Transaction, channel: UUID) -> int:
     return found
 
 
-async def everybody(db: Database, channel: UUID) -> list[UUID]:
-    """All members."""
-    rows = await db.fetch("SELECT account FROM member WHERE channel = $1", channel)
-    return [row["account"] for row in rows]
-
-
 async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
     """What can change of a channel."""
     await tx.execute(
@@ -336,12 +326,6 @@ async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
         changed.avatar,
         changed.open,
     )
-
-
-async def delete(tx: Transaction, channel: UUID) -> None:
-    """The channel and everything in it."""
-    await tx.execute("DELETE FROM message WHERE channel = $1", channel)
-    await tx.execute("DELETE FROM stream WHERE id = $1", channel)
 
 
 async def mute(tx: Transaction, channel: UUID, account: UUID, until: datetime | None) -> None:
@@ -365,15 +349,15 @@ async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered:
     row = await db.fetchrow(
         f"""
         WITH before AS (
-            SELECT m.read, m.delivered, greatest(m.read, least(s.head, $3)) AS to_read,
+            SELECT s.head, m.read, m.delivered, greatest(m.read, least(s.head, $3)) AS to_read,
                    greatest(m.delivered, least(s.head, greatest($3, $4))) AS to_delivered
               FROM member m JOIN stream s ON s.id = m.channel WHERE m.account = $1 AND m.channel = $2 FOR UPDATE OF m
         ), m AS (
             UPDATE member SET read = to_read, delivered = to_delivered FROM before
-             WHERE account = $1 AND channel = $2 RETURNING channel, to_read AS read, to_delivered AS delivered,
+             WHERE account = $1 AND channel = $2 RETURNING channel, head, to_read AS read, to_delivered AS delivered,
                    (before.read, before.delivered) <> (to_read, to_delivered) AS moved
         )
-        SELECT m.read, m.delivered, m.moved, {_UNREAD} AS unread, {_MENTIONS} AS mentions, c.members
+        SELECT m.head, m.read, m.delivered, m.moved, {_UNREAD} AS unread, {_MENTIONS} AS mentions, c.members
           FROM m JOIN channel c ON c.id = m.channel
         """,
         account,
@@ -383,5 +367,11 @@ async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered:
     )
     if row is None:
         return None
-    marks = Marks(read=row["read"], delivered=row["delivered"], unread=row["unread"], mentions=row["mentions"])
+    marks = Marks(
+        head=row["head"],
+        read=row["read"],
+        delivered=row["delivered"],
+        unread=row["unread"],
+        mentions=row["mentions"],
+    )
     return Marked(marks, row["moved"], row["members"])

@@ -6,9 +6,16 @@ from datetime import datetime
 from uuid import UUID
 
 from protocol.draft import Draft, Drafts
-from storage.pool import Database, Transaction
+from storage.pool import Database, Row, Transaction
 
+# Of a table that goes by `d`, beside the columns of others.
+COLUMNS = "d.channel AS drafted, d.text AS draft, d.reply_to AS draft_reply_to, d.saved_at"
 _MOST = 100
+
+
+def draft(row: Row) -> Draft:
+    """A draft from a row with these columns."""
+    return Draft(channel=row["drafted"], text=row["draft"], reply_to=row["draft_reply_to"], saved_at=row["saved_at"])
 
 
 async def save(tx: Transaction, account: UUID, channel: UUID, text: str, reply_to: int | None) -> datetime | None:
@@ -37,11 +44,6 @@ async def clear(tx: Transaction, account: UUID, channel: UUID) -> bool:
 async def listing(db: Database, account: UUID) -> Drafts:
     """The newest first."""
     rows = await db.fetch(
-        f"SELECT channel, text, reply_to, saved_at FROM draft WHERE account = $1 ORDER BY saved_at DESC LIMIT {_MOST}",
-        account,
+        f"SELECT {COLUMNS} FROM draft d WHERE account = $1 ORDER BY saved_at DESC LIMIT {_MOST}", account
     )
-    found = [
-        Draft(channel=row["channel"], text=row["text"], reply_to=row["reply_to"], saved_at=row["saved_at"])
-        for row in rows
-    ]
-    return Drafts(drafts=found)
+    return Drafts(drafts=[draft(row) for row in rows])

@@ -1,16 +1,19 @@
 """erasure: what is left of deleted accounts, bit by bit.
 
 An account is empty at once when it is deleted; its channels, messages and reactions follow in small transactions, so
-that nobody waits for them. A row in `erasure` says that there may be some left, and outlives whoever is at it.
+that nobody waits for them. A row in `erasure` says that there may be some left.
 """
 
 from __future__ import annotations
 
 from uuid import UUID
 
+from storage.chore import Chores
 from storage.pool import Database, Transaction
 
-_SECONDS = 30
+ACCOUNTS = Chores("erasure", "account")
+# In a channel that is not about to go as a whole.
+_KEPT = "NOT EXISTS (SELECT FROM grave g WHERE g.channel = m.channel)"
 
 
 async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
@@ -30,56 +33,18 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
     return dict(row)
 
 
-async def take(db: Database) -> UUID | None:
-    """An account that nobody is at; for a while it is the caller's."""
-    found: UUID | None = await db.fetchval(
-        f"""
-        UPDATE erasure SET taken_until = now() + interval '{_SECONDS} s' WHERE account =
-               (SELECT account FROM erasure WHERE taken_until <= now() ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-        RETURNING account
-        """
-    )
-    return found
-
-
-async def hold(db: Database, account: UUID) -> None:
-    """Still at it."""
-    await db.execute(f"UPDATE erasure SET taken_until = now() + interval '{_SECONDS} s' WHERE account = $1", account)
-
-
-async def channels(db: Database, account: UUID, limit: int) -> list[tuple[UUID, bool]]:
-    """Channels that it is still in, and whether it is the only one there."""
-    rows = await db.fetch(
-        """
-        SELECT m.channel, c.members <= 1 AS alone FROM member m JOIN channel c ON c.id = m.channel
-         WHERE m.account = $1 ORDER BY m.channel LIMIT $2
-        """,
-        account,
-        limit,
-    )
-    return [(row["channel"], row["alone"]) for row in rows]
-
-
-async def thin(db: Database, channel: UUID, limit: int) -> int:
-    """Forget some messages of a channel that nobody else is in; how many."""
-    tag = await db.execute(
-        """
-        DELETE FROM message WHERE channel = $1 AND seq IN
-               (SELECT seq FROM message WHERE channel = $1 ORDER BY seq LIMIT $2)
-           AND (SELECT members <= 1 FROM channel WHERE id = $1)
-        """,
-        channel,
-        limit,
-    )
-    return int(tag.split()[-1])
+async def channels(db: Database, account: UUID, limit: int) -> list[UUID]:
+    """Some that it is still in."""
+    rows = await db.fetch("SELECT channel FROM member WHERE account = $1 ORDER BY channel LIMIT $2", account, limit)
+    return [row["channel"] for row in rows]
 
 
 async def messages(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]]:
     """Messages that still have words, by channel."""
     rows = await db.fetch(
-        """
+        f"""
         SELECT channel, array_agg(seq ORDER BY seq) AS seqs FROM
-               (SELECT channel, seq FROM message WHERE author = $1 AND deleted_at IS NULL LIMIT $2) m
+               (SELECT channel, seq FROM message m WHERE author = $1 AND deleted_at IS NULL AND {_KEPT} LIMIT $2) m
          GROUP BY channel
         """,
         account,
@@ -91,7 +56,9 @@ async def messages(db: Database, account: UUID, limit: int) -> dict[UUID, list[i
 async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[tuple[int, str]]]:
     """Reactions that are still there, by channel: to which message, and what."""
     rows = await db.fetch(
-        "SELECT channel, seq, emoji FROM reaction WHERE account = $1 ORDER BY id LIMIT $2", account, limit
+        f"SELECT channel, seq, emoji FROM reaction m WHERE account = $1 AND {_KEPT} ORDER BY id LIMIT $2",
+        account,
+        limit,
     )
     found: dict[UUID, list[tuple[int, str]]] = {}
     for row in rows:

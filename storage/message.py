@@ -8,8 +8,11 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision
+from protocol.codec import encode
+from protocol.frame import Body
+from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
 from storage.pool import Database, Row
+from storage.standing import Standing
 
 # Of a table that goes by `m`.
 COLUMNS = """
@@ -17,7 +20,8 @@ COLUMNS = """
     m.deleted_at, m.pinned_at, m.reactions
 """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
-_PINS = 100
+_PINS, _EDITS = 100, 1000
+_PAGE_BYTES = 250_000  # with what is around it less than 256 KiB
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
 
@@ -44,24 +48,28 @@ def message(row: Row) -> Message:
 # Looking at one
 
 
-async def visible(db: Database, viewer: UUID, channel: UUID, seq: int) -> Message | None:
+async def visible(db: Database, viewer: UUID, channel: Standing, seq: int) -> Message | None:
     """A message that was not taken back, nor hidden by the viewer."""
     found = await visible_all(db, viewer, channel, [seq])
     return found[0] if found else None
 
 
-async def visible_all(db: Database, viewer: UUID, channel: UUID, seqs: Sequence[int]) -> list[Message] | None:
+async def visible_all(db: Database, viewer: UUID, channel: Standing, seqs: Sequence[int]) -> list[Message] | None:
     """Messages every one of which the viewer sees."""
     rows = await db.fetch(
         f"""
-        SELECT {COLUMNS} FROM message m WHERE m.channel = $2 AND m.seq = ANY ($3::bigint[])
-           AND m.deleted_at IS NULL AND {_IN_VIEW} ORDER BY m.seq
+        SELECT s.access, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq = ANY ($3::bigint[])
+               AND m.deleted_at IS NULL AND {_IN_VIEW} ORDER BY m.seq) p ON true
+         WHERE s.id = $2
         """,
         viewer,
-        channel,
+        channel.id,
         list(seqs),
     )
-    return [message(row) for row in rows] if len(rows) == len(set(seqs)) else None
+    channel.check(rows)
+    found = [message(row) for row in rows if row["seq"] is not None]
+    return found if len(found) == len(set(seqs)) else None
 
 
 async def held(db: Database, channel: UUID, seqs: Sequence[int]) -> list[Message]:
@@ -77,38 +85,50 @@ async def held(db: Database, channel: UUID, seqs: Sequence[int]) -> list[Message
 # Pages
 
 
+def _fitting(found: Sequence[Body], limit: int, room: int = _PAGE_BYTES) -> int:
+    """How many of these, from the first on, are a page: no more than a frame should hold, but one if there is one."""
+    size = 0
+    for number, one in enumerate(found[:limit]):
+        size += len(encode(one)) + 1
+        if size > room and number:
+            return number
+    return min(limit, len(found))
+
+
 async def page(
-    db: Database, viewer: UUID, channel: UUID, *, before: int | None, after: int | None, limit: int
+    db: Database, viewer: UUID, channel: Standing, *, before: int | None, after: int | None, limit: int
 ) -> Messages:
     """The newest messages, those strictly before one seq, or those strictly after another."""
     forward = after is not None and before is None
     rows = await db.fetch(
         f"""
-        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq > $3 AND m.seq < $4
                AND {_IN_VIEW} ORDER BY m.seq {"ASC" if forward else "DESC"} LIMIT $5) p ON true
          WHERE s.id = $2
         """,
         viewer,
-        channel,
+        channel.id,
         after or 0,
         before if before is not None else 2**62,
         limit + 1,
     )
+    channel.check(rows)
     found = [message(row) for row in rows if row["seq"] is not None]
-    more, found = len(found) > limit, sorted(found[:limit], key=lambda one: one.seq)
-    head = rows[0]["head"] if rows else 0
+    count = _fitting(found, limit)
+    more, found = count < len(found), sorted(found[:count], key=lambda one: one.seq)
+    head = rows[0]["head"]
     if forward:
         return Messages(messages=found, head=head, earlier=bool(after), later=more)
     return Messages(messages=found, head=head, earlier=more or bool(after), later=before is not None and before <= head)
 
 
-async def around(db: Database, viewer: UUID, channel: UUID, seq: int, limit: int) -> Messages:
+async def around(db: Database, viewer: UUID, channel: Standing, seq: int, limit: int) -> Messages:
     """Half before a seq, half from there on."""
     half = limit // 2
     rows = await db.fetch(
         f"""
-        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
             (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq < $3 AND {_IN_VIEW}
               ORDER BY m.seq DESC LIMIT $4 + 1)
             UNION ALL
@@ -117,73 +137,85 @@ async def around(db: Database, viewer: UUID, channel: UUID, seq: int, limit: int
          WHERE s.id = $2
         """,
         viewer,
-        channel,
+        channel.id,
         seq,
         half,
         limit - half,
     )
+    channel.check(rows)
     found = sorted((message(row) for row in rows if row["seq"] is not None), key=lambda one: one.seq)
-    before, behind = [m for m in found if m.seq < seq], [m for m in found if m.seq >= seq]
+    before, behind = [m for m in reversed(found) if m.seq < seq], [m for m in found if m.seq >= seq]
+    back, on = _fitting(before, half, _PAGE_BYTES // 2), _fitting(behind, limit - half, _PAGE_BYTES // 2)
     return Messages(
-        messages=[*before[max(0, len(before) - half) :], *behind[: limit - half]],
-        head=rows[0]["head"] if rows else 0,
-        earlier=len(before) > half,
-        later=len(behind) > limit - half,
+        messages=[*reversed(before[:back]), *behind[:on]],
+        head=rows[0]["head"],
+        earlier=back < len(before),
+        later=on < len(behind),
     )
 
 
-async def pins(db: Database, viewer: UUID, channel: UUID) -> Messages:
-    """What is pinned."""
+async def pins(db: Database, viewer: UUID, channel: Standing, after: int) -> Messages:
+    """What is pinned, behind a seq."""
     rows = await db.fetch(
         f"""
-        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
-            SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.pinned_at IS NOT NULL AND {_IN_VIEW}
-             ORDER BY m.seq LIMIT {_PINS}) p ON true
+        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.pinned_at IS NOT NULL AND m.seq > $3
+               AND {_IN_VIEW} ORDER BY m.seq LIMIT {_PINS}) p ON true
          WHERE s.id = $2
         """,
         viewer,
-        channel,
+        channel.id,
+        after,
     )
+    channel.check(rows)
     found = [message(row) for row in rows if row["seq"] is not None]
-    return Messages(messages=found, head=rows[0]["head"] if rows else 0, earlier=False, later=False)
+    count = _fitting(found, _PINS)
+    return Messages(messages=found[:count], head=rows[0]["head"], earlier=bool(after), later=count < len(found))
 
 
-async def newest(db: Database, channel: UUID, limit: int) -> tuple[Messages, frozenset[UUID]]:
+async def newest(db: Database, channel: Standing, limit: int) -> tuple[Messages, frozenset[UUID]]:
     """The newest messages as everybody sees them but those who have taken one of them out of their view."""
     rows = await db.fetch(
         f"""
-        SELECT s.head, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS},
                    ARRAY(SELECT h.account FROM hidden h WHERE h.channel = m.channel AND h.seq = m.seq) AS hiders
               FROM message m WHERE m.channel = s.id ORDER BY m.seq DESC LIMIT $2) p ON true
          WHERE s.id = $1
         """,
-        channel,
+        channel.id,
         limit + 1,
     )
-    rows = [row for row in rows if row["seq"] is not None] or rows
-    found = [message(row) for row in reversed(rows[:limit]) if row["seq"] is not None]
-    hiders = frozenset(account for row in rows[:limit] for account in row["hiders"] or ())
-    head = rows[0]["head"] if rows else 0
-    return Messages(messages=found, head=head, earlier=len(rows) > limit, later=False), hiders
+    channel.check(rows)
+    found = [message(row) for row in rows if row["seq"] is not None]
+    count = _fitting(found, limit)
+    hiders = frozenset(account for row in rows[:count] for account in row["hiders"])
+    page = Messages(
+        messages=found[count - 1 :: -1] if count else [], head=rows[0]["head"], earlier=count < len(found), later=False
+    )
+    return page, hiders
 
 
 # Changing; the stream is locked
 
 
-async def edit(db: Database, channel: UUID, before: Message, after: Message) -> None:
-    """Other words; those before become a revision."""
+async def edit(db: Database, channel: UUID, before: Message, after: Message) -> bool:
+    """Other words; those before become a revision. False when there is no room for another."""
     assert after.edited_at is not None
-    await db.execute(
-        """
+    tag = await db.execute(
+        f"""
         INSERT INTO revision (channel, seq, number, text, until)
-        SELECT $1, $2, 1 + count(*), $3::text, $4::timestamptz FROM revision WHERE channel = $1 AND seq = $2
+        SELECT $1, $2, 1 + last, $3::text, $4::timestamptz FROM
+               (SELECT coalesce(max(number), 0) AS last FROM revision WHERE channel = $1 AND seq = $2) r
+         WHERE last < {_EDITS}
         """,
         channel,
         before.seq,
         before.text,
         after.edited_at,
     )
+    if tag.endswith(" 0"):
+        return False
     await db.execute(
         "UPDATE message SET text = $3, mentions = $4, hashtags = $5, edited_at = $6 WHERE channel = $1 AND seq = $2",
         channel,
@@ -195,6 +227,7 @@ async def edit(db: Database, channel: UUID, before: Message, after: Message) -> 
     )
     if before.mentions != after.mentions:
         await _mention(db, channel, after)
+    return True
 
 
 async def _mention(db: Database, channel: UUID, one: Message) -> None:
@@ -207,12 +240,21 @@ async def _mention(db: Database, channel: UUID, one: Message) -> None:
     )
 
 
-async def revisions(db: Database, channel: UUID, seq: int) -> list[Revision]:
-    """Former words, oldest first."""
+async def revisions(db: Database, channel: UUID, seq: int, after: int, limit: int) -> Revisions:
+    """Former words, oldest first, behind a number; fewer when a frame holds no more."""
     rows = await db.fetch(
-        "SELECT text, until FROM revision WHERE channel = $1 AND seq = $2 ORDER BY number LIMIT 100", channel, seq
+        """
+        SELECT number, text, until FROM revision WHERE channel = $1 AND seq = $2 AND number > $3
+         ORDER BY number LIMIT $4
+        """,
+        channel,
+        seq,
+        after,
+        limit + 1,
     )
-    return [Revision(text=row["text"], until=row["until"]) for row in rows]
+    found = [Revision(text=row["text"], until=row["until"]) for row in rows]
+    count = _fitting(found, limit)
+    return Revisions(revisions=found[:count], next=rows[count - 1]["number"] if count < len(rows) else None)
 
 
 async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:

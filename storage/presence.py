@@ -86,12 +86,13 @@ async def as_seen(db: Database, viewer: UUID, users: Sequence[UUID]) -> Look:
 
 async def choose(
     db: Database, account: UUID, status: Chosen | None, text: str | None, show_last_seen: bool | None
-) -> PresenceChoice:
-    """Change what is given; who becomes invisible was last seen at this moment."""
+) -> PresenceChoice | None:
+    """Change what is given; who becomes invisible was last seen at this moment. None when the account was deleted."""
     row = await db.fetchrow(
         """
         INSERT INTO presence AS p (account, status, text, show_last_seen, seen_at)
-        VALUES ($1, coalesce($2, 'online'), coalesce($3, ''), coalesce($4, true), now())
+        SELECT id, coalesce($2::text, 'online'), coalesce($3::text, ''), coalesce($4::boolean, true), now()
+          FROM account WHERE id = $1 AND deleted_at IS NULL
         ON CONFLICT (account) DO UPDATE
            SET status = coalesce($2, p.status), text = coalesce($3, p.text),
                show_last_seen = coalesce($4, p.show_last_seen),
@@ -103,8 +104,7 @@ async def choose(
         text,
         show_last_seen,
     )
-    assert row is not None
-    return PresenceChoice(**row)
+    return PresenceChoice(**row) if row else None
 
 
 async def chosen(db: Database, account: UUID) -> PresenceChoice:

@@ -2,7 +2,7 @@
 
 Rule 1: whoever writes facts has locked their streams first, in the order of their ids.
 Rule 2: a fact takes the next seq in the transaction that stores it: no gap, no two with one number.
-Rule 3: words of messages are not kept in facts: what tells of a message tells of its present state.
+Rule 3: words are not kept in facts: what tells of a message or a draft tells of its present state.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.codec import encode
+from protocol.draft import DraftCleared, DraftSaved
 from protocol.frame import Fact
 from protocol.message import Message
-from storage import message
-from storage.pool import Database, Row, Transaction
+from protocol.parts import parts
+from storage import draft, message
+from storage.pool import Database, Pool, Row, Transaction
 
 # The access version of a stream that was deleted: newer than any that something was decided under.
 GONE = 2**63 - 1
+_LOCKED_AT_ONCE = 250
+_PRUNED_AT_ONCE = 500
 
 
 class Place(Struct, frozen=True):
@@ -74,13 +78,26 @@ async def place(db: Database, account: UUID, stream: UUID) -> Place | None:
     return _place(row) if row else None
 
 
+async def places_among(db: Database, account: UUID, streams: Sequence[UUID]) -> list[Place]:
+    """Those of these streams that an account may hear."""
+    rows = await db.fetch(
+        """
+        SELECT s.id, s.head, s.access FROM stream s WHERE s.id = ANY ($2::uuid[])
+           AND (s.id = $1 OR EXISTS (SELECT FROM member m WHERE m.channel = s.id AND m.account = $1))
+        """,
+        account,
+        list(streams),
+    )
+    return [_place(row) for row in rows]
+
+
 async def moved(db: Database, known: Sequence[Place]) -> list[Place]:
     """Which of these streams are not as they are known; those that are no more have no facts, and are `GONE`."""
     rows = await db.fetch(
         f"""
         SELECT k.id, coalesce(s.head, 0) AS head, coalesce(s.access, {GONE}) AS access
           FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS k(id, head, access) LEFT JOIN stream s USING (id)
-         WHERE s.head > k.head OR coalesce(s.access, {GONE}) > k.access
+         WHERE s.head <> k.head OR coalesce(s.access, {GONE}) > k.access
         """,
         [one.id for one in known],
         [one.head for one in known],
@@ -105,6 +122,8 @@ async def members_among(db: Database, channel: UUID, accounts: Iterable[UUID]) -
 
 # Reading
 
+_SAVED, _CLEARED = (str(kind.__struct_config__.tag) for kind in (DraftSaved, DraftCleared))
+
 
 async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed | None:
     """The first facts behind `after`, messages among them; None when the stream is no more."""
@@ -116,8 +135,10 @@ async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed |
             (SELECT seq, 'message.created', NULL, seq FROM message
               WHERE channel = $1 AND seq > $2 ORDER BY seq LIMIT $3)
             ORDER BY 1 LIMIT $3)
-        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told, {message.COLUMNS}
+        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told, {message.COLUMNS}, {draft.COLUMNS}
           FROM stream s LEFT JOIN facts f ON true LEFT JOIN message m ON m.channel = s.id AND m.seq = f.told
+          LEFT JOIN draft d ON d.account = s.id
+               AND d.channel = CASE WHEN f.kind = '{_SAVED}' THEN (f.data::json ->> 'channel')::uuid END
          WHERE s.id = $1 ORDER BY f.seq
         """,
         stream,
@@ -132,9 +153,14 @@ async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed |
 
 
 def _frame(row: Row, key: bytes) -> bytes:
-    head = header(row["kind"].encode(), key, row["fact"])
+    kind = row["kind"]
+    if kind == _SAVED and row["drafted"] is None:
+        kind = _CLEARED
+    head = header(kind.encode(), key, row["fact"])
     if row["told"] is not None:
         return b'%b,"message":%b}' % (head, encode(message.message(row)))
+    if kind == _SAVED:
+        return b'%b,"draft":%b}' % (head, encode(draft.draft(row)))
     data = row["data"].encode()
     return b"%b,%b" % (head, data[1:]) if data != b"{}" else head + b"}"
 
@@ -149,11 +175,13 @@ def header(kind: bytes, key: bytes, seq: int) -> bytes:
 
 async def lock(tx: Transaction, streams: Iterable[UUID]) -> dict[UUID, Place]:
     """Hold streams until the transaction ends; those that exist."""
-    rows = await tx.fetch(
-        "SELECT id, head, access FROM stream WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-        sorted(streams),
-    )
-    return {row["id"]: _place(row) for row in rows}
+    wanted, found = sorted(streams), dict[UUID, Place]()
+    for some in parts(wanted, _LOCKED_AT_ONCE):
+        rows = await tx.fetch(
+            "SELECT id, head, access FROM stream WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE", some
+        )
+        found |= {row["id"]: _place(row) for row in rows}
+    return found
 
 
 async def create(tx: Transaction, stream: UUID) -> Place:
@@ -162,8 +190,8 @@ async def create(tx: Transaction, stream: UUID) -> Place:
     return Place(stream, 0, 1)
 
 
-async def record(tx: Transaction, places: Sequence[Place], facts: Sequence[tuple[Fact, bytes]]) -> None:
-    """Move locked streams to where they are now, and keep the facts that moved them there."""
+async def move(tx: Transaction, places: Sequence[Place]) -> None:
+    """Say where locked streams are now."""
     await tx.execute(
         """
         UPDATE stream s SET head = n.head, access = n.access
@@ -173,10 +201,10 @@ async def record(tx: Transaction, places: Sequence[Place], facts: Sequence[tuple
         [one.head for one in places],
         [one.access for one in places],
     )
-    if not facts:
-        return
-    if not facts:
-        return
+
+
+async def record(tx: Transaction, facts: Sequence[tuple[Fact, bytes]]) -> None:
+    """Keep the facts that moved streams there."""
     rows = [_row(fact, frame) for fact, frame in facts]
     await tx.execute(
         """
@@ -192,19 +220,41 @@ def _row(fact: Fact, frame: bytes) -> tuple[UUID, int, str, str, int | None]:
     told = getattr(fact, "message", None)
     if isinstance(told, Message):
         return fact.stream, fact.seq, kind, "{}", told.seq
+    if isinstance(fact, DraftSaved):
+        return fact.stream, fact.seq, kind, encode({"channel": fact.draft.channel}).decode(), None
     head = header(kind.encode(), str(fact.stream).encode(), fact.seq)
     assert frame.startswith(head)
     rest = frame[len(head) + 1 :].decode() or "}"
     return fact.stream, fact.seq, kind, "{" + rest, None
 
 
-async def prune(db: Database, days: int) -> None:
-    """Forget facts that are older; messages stay. Who was away for longer reads anew."""
-    await db.execute(
-        """
-        WITH old AS (DELETE FROM fact WHERE at < now() - make_interval(days => $1) RETURNING stream, seq),
-             top AS (SELECT stream, max(seq) AS seq FROM old GROUP BY stream)
-        UPDATE stream s SET kept = greatest(s.kept, top.seq) FROM top WHERE s.id = top.stream
-        """,
-        days,
-    )
+async def prune(pool: Pool, days: int) -> None:
+    """Forget facts that are older, a few at a time; messages stay. Who was away for longer reads anew."""
+    while await _prune_some(pool, days) == _PRUNED_AT_ONCE:
+        pass
+
+
+async def _prune_some(pool: Pool, days: int) -> int:
+    async with pool.transaction() as tx:
+        old = await tx.fetch(
+            f"""
+            SELECT stream, seq FROM fact WHERE at < now() - make_interval(days => $1)
+             ORDER BY at LIMIT {_PRUNED_AT_ONCE}
+            """,
+            days,
+        )
+        await lock(tx, {row["stream"] for row in old})
+        await tx.execute(
+            """
+            WITH old AS (
+                DELETE FROM fact f USING unnest($1::uuid[], $2::bigint[]) AS o(stream, seq)
+                 WHERE f.stream = o.stream AND f.seq = o.seq RETURNING f.stream, f.seq
+            ), top AS (
+                SELECT stream, max(seq) AS seq FROM old GROUP BY stream
+            )
+            UPDATE stream s SET kept = greatest(s.kept, top.seq) FROM top WHERE s.id = top.stream
+            """,
+            [row["stream"] for row in old],
+            [row["seq"] for row in old],
+        )
+    return len(old)

@@ -1,9 +1,11 @@
 """user: accounts as others may see them. Who blocks or is blocked is invisible, as if there were nobody."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from protocol.user import User, Users
 from storage.pool import Database, Pool, Row
+from storage.standing import Standing
 
 # Columns that others may see, and nothing else.
 _PUBLIC = "a.id, a.username, a.display_name, a.bio, a.avatar, a.city, a.interests, a.created_at"
@@ -30,6 +32,14 @@ async def visible(db: Database, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may see."""
     row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)
     return _user(row) if row else None
+
+
+async def living(db: Database, users: Iterable[UUID]) -> set[UUID]:
+    """Those of these accounts that were not deleted."""
+    rows = await db.fetch(
+        "SELECT a.id FROM account a WHERE a.id = ANY ($1::uuid[]) AND a.deleted_at IS NULL", list(users)
+    )
+    return {row["id"] for row in rows}
 
 
 async def in_it(db: Pool, viewer: UUID, channel: UUID, user: UUID) -> User | None:
@@ -104,19 +114,22 @@ async def visible_all(db: Database, viewer: UUID, users: list[UUID]) -> list[Use
     return [_user(row) for row in rows] if len(rows) == len(set(users)) else None
 
 
-async def in_channel(db: Database, channel: UUID, after: str | None, limit: int) -> Users:
+async def in_channel(db: Database, channel: Standing, after: str | None, limit: int) -> Users:
     """Who is in a channel, by name, strictly after `after`; also those who block or are blocked."""
     rows = await db.fetch(
         f"""
-        SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account
-         WHERE m.channel = $1 AND a.deleted_at IS NULL AND lower(a.username) ~>~ lower($2)
-         ORDER BY lower(a.username) USING ~<~ LIMIT $3
+        SELECT s.access, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account
+             WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower(a.username) ~>~ lower($2)
+             ORDER BY lower(a.username) USING ~<~ LIMIT $3) p ON true
+         WHERE s.id = $1
         """,
-        channel,
+        channel.id,
         after or "",
         limit + 1,
     )
-    return _page(rows, limit, "username")
+    channel.check(rows)
+    return _page([row for row in rows if row["username"] is not None], limit, "username")
 
 
 async def block(db: Database, account: UUID, user: UUID) -> None:

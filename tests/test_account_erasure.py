@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,8 +11,10 @@ import pytest
 
 from protocol.account import AccountDelete, DeletionReceipt
 from protocol.channel import (
+    ChannelAddMember,
     ChannelCreate,
     ChannelGet,
+    ChannelJoin,
     ChannelLeave,
     ChannelList,
     ChannelMemberLeft,
@@ -20,6 +23,7 @@ from protocol.channel import (
 )
 from protocol.draft import DraftSave
 from protocol.error import Forbidden, Missing
+from protocol.frame import Request
 from protocol.message import (
     Message,
     MessageDelete,
@@ -30,7 +34,9 @@ from protocol.message import (
 )
 from protocol.presence import PresenceChanged, PresenceSet, PresenceWatch
 from protocol.reaction import ReactionAdd, ReactionList, ReactionRemoved
+from protocol.user import UserBlock
 from server import Server
+from tests.chat import device, refused, sql
 from tests.conftest import Connector, Person, Starter
 
 SOON = 5.0
@@ -40,8 +46,8 @@ def id_of(person: Person) -> UUID:
     return person.tokens_given.account
 
 
-async def group(owner: Person, *members: Person) -> UUID:
-    frame = ChannelCreate(name="group", nonce=uuid4(), members=[id_of(one) for one in members])
+async def group(owner: Person, *members: Person, **fields: Any) -> UUID:
+    frame = ChannelCreate(name="group", nonce=uuid4(), members=[id_of(one) for one in members], **fields)
     return (await owner.call(frame)).channel.id
 
 
@@ -67,7 +73,7 @@ async def erased(server: Server, within: float = SOON) -> None:
 
 
 async def nothing_left(server: Server) -> bool:
-    return not await server.pool.fetchval("SELECT EXISTS (SELECT FROM erasure)")
+    return not await server.pool.fetchval("SELECT EXISTS (SELECT FROM erasure) OR EXISTS (SELECT FROM grave)")
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within: float = SOON) -> None:
@@ -212,3 +218,96 @@ async def test_what_was_not_finished_when_a_server_died_is_finished_by_the_next(
     await erased(server)
     assert [one.text for one in await page(bob, channel)] == [""]
     assert (await bob.call(ChannelGet(channel=channel))).channel.members == 1
+
+
+# Races with what is made for it
+
+
+@asynccontextmanager
+async def locked(server: Server, query: str, *values: object) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Rows are locked; gives a wait for so many others to wait for what is locked."""
+    async with sql(server) as db, db.transaction():
+        await db.execute(query, *values)
+
+        async def waiting(count: int) -> None:
+            async with asyncio.timeout(SOON):
+                while await db.fetchval("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") < count:
+                    await asyncio.sleep(0.01)
+
+        yield waiting
+
+
+async def test_who_is_put_into_a_group_while_being_deleted_does_not_stay_there(
+    ann: Person, bob: Person, connect: Connector, server: Server
+) -> None:
+    cid = await connect("cid")
+    channel = await group(ann, bob)
+    async with locked(server, "SELECT FROM channel WHERE id = $1 FOR UPDATE", channel) as waiting:
+        adding = asyncio.create_task(ann.call(ChannelAddMember(channel=channel, user=id_of(cid))))
+        await waiting(1)
+        deleting = asyncio.create_task(delete(cid))
+        await waiting(2)
+    await asyncio.gather(adding, deleting)
+    await erased(server)
+    for person, frame in ((bob, ChannelGet(channel=channel)), (bob, ChannelLeave(channel=channel))):
+        assert await refused(person, frame) == "ok"
+    found = await server.pool.fetchrow("SELECT owner, members FROM channel WHERE id = $1", channel)
+    assert found is not None
+    assert tuple(found) == (id_of(ann), 1)
+    assert await server.pool.fetchval("SELECT count(*) FROM member WHERE account = $1", id_of(cid)) == 0
+
+
+async def test_nothing_is_made_for_who_was_deleted_on_another_process(
+    ann: Person, bob: Person, connect: Connector, server: Server
+) -> None:
+    """Her sockets have not heard of it yet."""
+    makes: list[Request[Any]] = [
+        ChannelCreate(name="zombie", nonce=uuid4(), members=[id_of(bob)]),
+        ChannelCreate(name="zombie", nonce=uuid4()),
+        ChannelOpenDirect(user=id_of(bob)),
+        ChannelOpenDirect(user=id_of(ann)),
+        ChannelJoin(channel=await group(bob, open=True)),
+        UserBlock(user=id_of(bob)),
+        PresenceSet(status="away", text="canary"),
+    ]
+    devices = [await device(connect, ann) for _ in makes]
+    await server.pool.execute("DELETE FROM presence")
+    await server.pool.execute("UPDATE account SET deleted_at = now() WHERE id = $1", id_of(ann))
+    codes = {await refused(one, frame) for one, frame in zip(devices, makes, strict=True)}
+    assert codes == {"session_revoked", "missing"}
+    await server.pool.execute("INSERT INTO erasure (account) VALUES ($1)", id_of(ann))
+    server.erasures.wake()
+    await erased(server)
+    assert await server.pool.fetchval("SELECT array_agg(owner) FROM channel") == [id_of(bob)]
+    for table, column in (("member", "account"), ("block", "account"), ("presence", "account")):
+        assert await server.pool.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", id_of(ann)) == 0, table
+
+
+async def test_nobody_is_blocked_who_was_deleted_meanwhile(ann: Person, bob: Person, server: Server) -> None:
+    async with locked(server, "SELECT FROM stream WHERE id = $1 FOR UPDATE", id_of(bob)) as waiting:
+        deleting = asyncio.create_task(delete(bob))
+        await waiting(1)
+        blocking = asyncio.create_task(refused(ann, UserBlock(user=id_of(bob))))
+        await waiting(2)
+    await deleting
+    assert await blocking == "missing"
+    assert await server.pool.fetchval("SELECT count(*) FROM block") == 0
+
+
+async def test_an_open_group_that_somebody_joins_while_its_last_one_is_erased_keeps_what_others_said(
+    ann: Person, bob: Person, server: Server
+) -> None:
+    channel = await group(bob, ann, open=True)
+    await say(bob, channel, "kept")
+    await say(ann, channel, "canary")
+    await bob.call(ChannelLeave(channel=channel))
+    async with locked(server, "SELECT FROM stream WHERE id = $1 FOR UPDATE", channel) as waiting:
+        joining = asyncio.create_task(refused(bob, ChannelJoin(channel=channel)))
+        await waiting(1)
+        await delete(ann)
+        await waiting(2)
+    assert await joining == "ok"
+    await erased(server)
+    assert [one.text for one in await page(bob, channel)] == ["kept", ""]
+    found = (await bob.call(ChannelGet(channel=channel))).channel
+    assert (found.owner, found.members) == (id_of(bob), 1)

@@ -30,7 +30,7 @@ from protocol.frame import Request
 from protocol.message import MessageCreated, MessageHistory, MessageSend
 from protocol.user import UserBlock
 from server import Server
-from tests.chat import device, direct, group, history, me, nodes, refused, say, sql, standing
+from tests.chat import Phone, device, direct, group, history, me, nodes, refused, say, sql, standing
 from tests.conftest import Connector, Person, Starter
 
 
@@ -275,10 +275,13 @@ async def test_deleting_a_group_takes_everything_with_it_for_everybody(
 
 
 async def nothing_is_left(server: Server, channel: object) -> None:
-    """Of a channel, in any table."""
+    """Of a channel, in any table, soon after its end."""
     async with sql(server) as db:
+        async with asyncio.timeout(5):
+            while await db.fetchval("SELECT EXISTS (SELECT FROM grave WHERE channel = $1)", channel):
+                await asyncio.sleep(0.01)
         tables = {"stream": "id", "fact": "stream", "channel": "id", "member": "channel", "message": "channel"}
-        tables |= dict.fromkeys(("mention", "hidden", "revision", "reaction", "draft", "direct"), "channel")
+        tables |= dict.fromkeys(("mention", "hidden", "revision", "reaction", "draft", "direct", "departed"), "channel")
         for table, column in tables.items():
             assert await db.fetchval(f"SELECT count(*) FROM {table} WHERE {column} = $1", channel) == 0, table
 
@@ -302,3 +305,25 @@ async def test_muting_is_known_to_all_devices_of_that_account_and_to_nobody_else
     assert (await standing(ann, channel)).muted_until is None
     with pytest.raises(TimeoutError):
         await bob.wait_for(ChannelMuted, timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    "until",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"],
+)
+async def test_a_time_beyond_the_calendar_is_invalid(server: Server, ann: Person, until: str) -> None:
+    channel = await group(ann)
+    phone = await Phone.open(server, ann.tokens_given.access)
+    phone.send(b'{"op":"channel.mute","id":9,"channel":"%b","until":"%b"}' % (str(channel).encode(), until.encode()))
+    error = (await phone.answer(9))["error"]
+    assert (error["code"], error["field"]) == ("invalid", "until")
+    phone.abort()
+
+
+@pytest.mark.parametrize(
+    "until", ["0001-01-01T00:00:00.000001Z", "0001-01-02T00:00:00+14:00", "9999-12-31T23:59:59.999998Z"]
+)
+async def test_the_first_and_the_last_time_are_times(ann: Person, until: str) -> None:
+    channel, time = await group(ann), datetime.fromisoformat(until)
+    await ann.call(ChannelMute(channel=channel, until=time))
+    assert (await standing(ann, channel)).muted_until == time

@@ -93,7 +93,15 @@ async def test_a_list_is_one_query_however_long_it_is(server: Server, ann: Perso
         assert min(found) == 1
 
 
-_NO_CURSORS = ["", "x", "2026-01-01", "2026-01-01T00:00:00+00:00 x", f"2026-01-01T00:00:00 {UUID(int=7)}"]
+_NO_CURSORS = [
+    "",
+    "x",
+    "2026-01-01",
+    "2026-01-01T00:00:00+00:00 x",
+    f"2026-01-01T00:00:00 {UUID(int=7)}",
+    f"0001-01-01T00:00:00+14:00 {UUID(int=7)}",
+    f"9999-12-31T23:59:59-14:00 {UUID(int=7)}",
+]
 
 
 @pytest.mark.parametrize("after", _NO_CURSORS)
@@ -187,6 +195,46 @@ async def test_counts_end_at_a_thousand(server: Server, ann: Person, bob: Person
     assert await counts(bob, channel) == (1000, 1000)
     marks = await bob.call(MessageMarkRead(channel=channel, seq=1490))
     assert (marks.unread, marks.mentions) == (10, 10)
+
+
+async def fill(server: Server, channel: UUID, whose: UUID, count: int, *, deleted: bool) -> None:
+    """So many messages more."""
+    async with sql(server) as db:
+        await db.execute(
+            """
+            INSERT INTO message (channel, seq, author, nonce, sent_at, text, deleted_at)
+            SELECT id, head + n, $2, gen_random_uuid(), now(), 'x', CASE WHEN $4 THEN now() END
+              FROM stream, generate_series(1, $3::int) n WHERE id = $1
+            """,
+            channel,
+            whose,
+            count,
+            deleted,
+        )
+        await db.execute("UPDATE stream SET head = head + $2 WHERE id = $1", channel, count)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_what_does_not_count_is_not_looked_through_without_end(
+    server: Server, ann: Person, bob: Person, deleted: bool
+) -> None:
+    """Of what is behind one's mark only the newest 2,000 messages are looked at, for a preview the newest 500."""
+    channel = await direct(ann, bob)
+    for _ in range(3):
+        await say(ann, channel, mentions=[me(bob)])
+    await fill(server, channel, me(ann if deleted else bob), 497, deleted=deleted)
+    found = await standing(bob, channel)
+    assert (found.unread, found.mentions) == (3, 3)
+    assert found.last is not None
+    assert found.last.seq == (3 if deleted else 500)
+    await fill(server, channel, me(ann if deleted else bob), 1500, deleted=deleted)
+    assert await counts(bob, channel) == (3, 3)
+    assert ((await standing(bob, channel)).last is None) == deleted
+    await fill(server, channel, me(ann if deleted else bob), 2, deleted=deleted)
+    assert await counts(bob, channel) == (1, 3)
+    await say(ann, channel)
+    assert await counts(bob, channel) == (1, 3), "what is new counts all the same"
+    assert (await bob.call(MessageMarkRead(channel=channel, seq=2))).unread == 1
 
 
 async def test_who_comes_back_begins_with_nothing_unread(ann: Person, bob: Person) -> None:

@@ -258,6 +258,50 @@ async def test_a_channel_entered_while_away_is_caught_up_with(library: Library) 
         await nothing_more(client)
 
 
+async def test_a_reply_from_before_a_channel_was_left_does_not_take_it_up_again(library: Library) -> None:
+    library.shown, library.heads[ROOM] = [ROOM], 5
+
+    async def late(request: dict[str, Any]) -> dict[str, Any]:
+        await library.tell(ACCOUNT, "channel.left", channel=str(ROOM), reason="removed", by=str(ACCOUNT))
+        return ok(membership(ROOM, 5))
+
+    library.answers["channel.get"] = late
+    async with Client(library.url) as client:
+        await client.open(tokens())
+        await client.call(ChannelGet(channel=ROOM))
+        library.heads[ROOM] = 9
+        joined = {"membership": builtins(membership(ROOM, 9)), "by": str(ACCOUNT)}
+        await library.tell(ACCOUNT, "channel.joined", **joined)
+        await library.tell(ROOM)
+        assert places(await come(client, 3)) == [(ACCOUNT, 1), (ACCOUNT, 2), (ROOM, 10)]
+        library.answers["channel.get"] = lambda _: ok(membership(HALL, 3))
+        await client.call(ChannelGet(channel=HALL))  # asked for afterwards: believed
+        library.heads[HALL] = 3
+        library.cut()
+        await library.sockets_made(2)
+        await nothing_more(client)
+    assert library.cursors() == {ROOM: 10, HALL: 3, ACCOUNT: 2}
+
+
+async def test_a_channel_left_during_a_request_is_not_resumed(library: Library) -> None:
+    library.shown = [ROOM]
+
+    async def late(request: dict[str, Any]) -> dict[str, Any]:
+        await library.tell(ACCOUNT, "channel.left", channel=str(ROOM), reason="removed", by=str(ACCOUNT))
+        return ok(Memberships(channels=[membership(ROOM, 0), membership(HALL, 0)], next=None))
+
+    library.answers["channel.list"] = late
+    async with Client(library.url) as client:
+        await client.open(tokens())
+        await client.call(ChannelList())
+        library.shown = [HALL]
+        library.cut()
+        await library.sockets_made(2)
+        await come(client, 1)
+        await nothing_more(client)
+    assert library.cursors() == {HALL: 0, ACCOUNT: 1}
+
+
 async def test_facts_that_only_newer_programs_know_keep_their_place(library: Library) -> None:
     async with Client(library.url) as client:
         await client.open(tokens())

@@ -2,6 +2,7 @@
 
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from protocol.account import AccountLogin, Tokens
@@ -12,6 +13,7 @@ from protocol.error import Conflict, Invalid, Missing
 from protocol.message import MessageCreated, MessageSend
 from protocol.session import Cursor, SessionResume
 from server import Server
+from tests.chat import Phone
 from tests.conftest import Connector, Person, Starter
 
 SOON = 4.0
@@ -83,10 +85,57 @@ async def test_a_device_that_was_away_gets_it_when_it_resumes(ann: Person, conne
     assert (await back.wait_for(DraftSaved, SOON)).draft.text == "meanwhile"
 
 
-async def test_nobody_else_learns_of_it(ann: Person, bob: Person) -> None:
+async def resumed(server: Server, person: Person) -> Phone:
+    """A device of theirs that has missed everything."""
+    server.streams.get(id_of(person)).forget()  # type: ignore[union-attr]
+    phone, reply = await Phone.resume(server, person.tokens_given.access, {id_of(person): 0})
+    assert reply["reset"] == []
+    return phone
+
+
+async def test_who_was_away_is_told_of_drafts_as_they_are_now(ann: Person, server: Server) -> None:
+    channels = [await group(ann) for _ in range(3)]
+    for number in range(3):
+        for channel in channels:
+            await ann.call(DraftSave(channel=channel, text=f"words {number}"))
+    await ann.call(DraftClear(channel=channels[0]))
+    await ann.call(DraftClear(channel=channels[1]))
+    await ann.call(DraftSave(channel=channels[1], text="anew", reply_to=1))
+    phone = await resumed(server, ann)
+    facts = phone.facts(id_of(ann))
+    assert [one["seq"] for one in facts] == list(range(1, len(facts) + 1))
+    told = [(one["ev"], one.get("channel"), one.get("draft")) for one in facts if one["ev"].startswith("draft.")]
+    [newest, other] = [msgspec.to_builtins(one) for one in await drafts(ann)]
+    assert (newest["text"], newest["reply_to"], other["text"]) == ("anew", 1, "words 2")
+    now = {
+        str(channels[0]): ("draft.cleared", str(channels[0]), None),
+        str(channels[1]): ("draft.saved", None, newest),
+        str(channels[2]): ("draft.saved", None, other),
+    }
+    cleared = [("draft.cleared", str(one), None) for one in channels[:2]]
+    assert told == [now[str(one)] for one in channels] * 3 + cleared + [now[str(channels[1])]]
+    phone.abort()
+
+
+async def test_words_of_drafts_are_kept_in_one_place_only(ann: Person, server: Server) -> None:
+    channel = await group(ann)
+    for number in range(10):
+        await ann.call(DraftSave(channel=channel, text=f"a canary {number}"))
+    assert await server.pool.fetchval("SELECT count(*) FROM fact WHERE kind = 'draft.saved'") == 10
+    assert await server.pool.fetchval("SELECT count(*) FROM fact WHERE data LIKE '%canary%'") == 0
+    await ann.call(DraftClear(channel=channel))
+    assert await server.pool.fetchval("SELECT count(*) FROM draft") == 0
+
+
+async def test_nobody_else_learns_of_it(server: Server, ann: Person, bob: Person) -> None:
     channel = await group(ann, bob)
     await ann.call(DraftSave(channel=channel, text="a canary"))
-    assert await drafts(bob) == []
+    await bob.call(DraftSave(channel=channel, text="mine"))
+    assert [one.text for one in await drafts(bob)] == ["mine"]
+    phone = await resumed(server, bob)
+    assert [one["draft"]["text"] for one in phone.facts(id_of(bob)) if one["ev"] == "draft.saved"] == ["mine"]
+    phone.abort()
+    assert (await bob.wait_for(DraftSaved, SOON)).draft.text == "mine"
     await ann.call(MessageSend(channel=channel, text="something else", nonce=uuid4()))
     told = await bob.wait_for(MessageCreated, SOON)
     assert b"canary" not in encode(told)

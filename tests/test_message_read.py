@@ -283,6 +283,25 @@ async def test_reading_is_told_to_all_own_devices_once_and_only_when_it_moves(
             await person.wait_for(MessageRead, timeout=0.1)
 
 
+async def test_what_one_device_got_is_told_to_all_own_devices_once_and_only_when_it_moves(
+    start: Starter, connect: Connector
+) -> None:
+    one, other = await nodes(start)
+    ann, bob = await connect("ann", to=one), await connect("bob", to=one)
+    there = await device(connect, bob, to=other)
+    channel = await direct(ann, bob)
+    for _ in range(3):
+        await say(ann, channel)
+    for seq in (2, 2, 1, 3):
+        marks = await bob.call(MessageMarkDelivered(channel=channel, seq=seq))
+        assert marks.head == 3
+    for person in (bob, there):
+        told = [await person.wait_for(MessageRead) for _ in range(2)]
+        assert [(fact.head, fact.delivered, fact.read, fact.unread) for fact in told] == [(3, 2, 0, 3), (3, 3, 0, 3)]
+        with pytest.raises(TimeoutError):
+            await person.wait_for(MessageRead, timeout=0.1)
+
+
 async def test_receipts_tell_the_others_how_far_one_is_and_never_go_back(start: Starter, connect: Connector) -> None:
     one, other = await nodes(start)
     ann, bob = await connect("ann", to=one), await connect("bob", to=other)

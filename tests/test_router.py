@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 import server.handlers
 from protocol.codec import encode
-from protocol.frame import Body, DeviceId, Nonce, Nothing, Request, UserId, of
+from protocol.frame import Body, DeviceId, Nonce, Nothing, Request, Time, UserId, of
 from protocol.user import User
 from server import LOGGED_IN, PUBLIC, Context, Server, bound, op
 from server.access import PUBLIC_OPS, Bind, Rule
@@ -31,6 +31,12 @@ HERE = "test_router"
 async def some_thing(db: Pool, viewer: UUID, thing: UUID) -> str | None:
     """A resolver of some kind."""
     return str(thing)
+
+
+class Dated(Struct):
+    """What has a time."""
+
+    at: Time
 
 
 def start(*handlers: Callable[..., Any], public: tuple[str, ...] = ()) -> Router:
@@ -155,6 +161,21 @@ def test_a_uuid_that_does_not_say_of_what_it_is_the_id_does_not_start() -> None:
         return Nothing()
 
     with pytest.raises(StartError, match="must say of what it is the id"):
+        start(thing)
+
+
+@pytest.mark.parametrize("kind", [Time, Time | None, list[Time], Dated, list[Dated] | None])
+def test_a_request_that_does_not_check_its_times_does_not_start(kind: Any) -> None:
+    class Thing(Request[Nothing], tag=f"{HERE}.thing", frozen=True):
+        """A thing."""
+
+        at: kind
+
+    @op(access=LOGGED_IN)
+    def thing(ctx: Context, frame: Thing) -> Nothing:
+        return Nothing()
+
+    with pytest.raises(StartError, match=rf"{HERE}\.thing has a time: call protocol\.frame\.check_times"):
         start(thing)
 
 

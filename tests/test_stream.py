@@ -7,7 +7,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from protocol.channel import ChannelAddMember, ChannelLeave, ChannelRemoveMember, ChannelUpdate
-from protocol.message import MessageDelete, MessageEdit, MessageMarkRead, MessagePin, MessageSend, MessageUnpin
+from protocol.message import (
+    MessageCreated,
+    MessageDelete,
+    MessageEdit,
+    MessageMarkRead,
+    MessagePin,
+    MessageSend,
+    MessageUnpin,
+)
 from protocol.reaction import ReactionAdd, ReactionRemove
 from protocol.session import Cursor, SessionPing
 from server import Server
@@ -464,9 +472,10 @@ async def test_who_came_while_the_database_was_away_is_looked_at_before_anything
     """Somebody was removed between being looked up and joining, and the second look finds no database."""
     ann, bob, _ = trio
     channel = await group(ann, bob)
+    seq = await say(ann, channel)
+    assert (await bob.wait_for(MessageCreated)).seq == seq
     stream = server.streams.get(channel)
     assert stream is not None
-    await bob.call(SessionPing())
     [ctx] = [one for one in stream.audience if one.session is not None and one.session.account == me(bob)]
     await server.pool.execute("DELETE FROM member WHERE channel = $1 AND account = $2", channel, me(bob))
     stream.let_go(ctx)

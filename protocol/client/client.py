@@ -54,7 +54,7 @@ log = logging.getLogger("onesocket.client")
 
 _PATIENCE = 30.0
 _STEADY = 10.0
-_LONGEST_ADVICE = 600.0
+_LONGEST_ADVICE, _LONGEST_PAUSE = 600.0, 5.0
 _CALLS_MAY_END = 5.0
 _TEMPORARY_STATUS = (429, 500, 502, 503, 504)
 _TEMPORARY_REFUSAL = (Unavailable, Overloaded, RateLimited)
@@ -225,7 +225,7 @@ class Client:
         if now() - old.since >= _STEADY:
             self._failures = 0
         while True:
-            pause = random.uniform(0.0, min(_PATIENCE, 0.2 * 2**self._failures))  # noqa: S311
+            pause = random.uniform(0.0, min(_LONGEST_PAUSE, 0.2 * 2**self._failures))  # noqa: S311
             self._failures = min(self._failures + 1, 10)
             await asyncio.sleep(max(pause, not_before - now()))
             try:
@@ -261,7 +261,7 @@ class Client:
             while True:
                 connection = await self._ready()
                 try:
-                    reply = await connection.ask(frame, self._streams.learn)
+                    reply = await connection.ask(frame, self._streams.learner())
                     break
                 except Disconnected:
                     if not retry:

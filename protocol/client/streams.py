@@ -3,9 +3,13 @@
 Rule 1: a fact is handed out once, after the one before it, or not at all.
 Rule 2: what could not be handed out leaves its cursor where it was, and is asked for again.
 Rule 3: what can't be asked for any more is told as `StreamReset`.
+Rule 4: who has heard of leaving a channel does not believe a reply that may be older than that.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from uuid import UUID
 
 from protocol.channel import ChannelJoined, ChannelLeft, Membership, Memberships
@@ -13,6 +17,8 @@ from protocol.client.cursor import Cursors
 from protocol.client.inbox import Inbox
 from protocol.frame import Event, Fact
 from protocol.session import Cursor, Head, SessionOpened, SessionResumed
+
+_LEFT = 1000  # no request takes longer than leaving so many
 
 
 class StreamReset(Event, frozen=True):
@@ -28,6 +34,8 @@ class Streams:
         """`follow=False`: facts are no concern of this program; those that come are events like others."""
         self._inbox, self._follow = inbox, follow
         self._joined: list[UUID] | None = None  # while facts are being made up for: channels entered since
+        self._left = deque[UUID](maxlen=_LEFT)  # the last ones of all those that were left so far
+        self._leavings = 0
         self.cursors = Cursors()
 
     def hear(self, event: Event) -> bool:
@@ -49,6 +57,8 @@ class Streams:
         self.cursors.move(fact.stream, fact.seq)
         if isinstance(fact, ChannelLeft):
             self.cursors.forget(fact.channel)
+            self._left.append(fact.channel)
+            self._leavings += 1
         elif isinstance(fact, ChannelJoined):
             self.learn(fact.membership)
             if self._joined is not None:
@@ -66,10 +76,18 @@ class Streams:
 
     # What replies tell
 
-    def learn(self, reply: object) -> None:
-        """Follow what a reply tells of, from the head that it tells."""
-        if self._follow:
-            for stream, head in _heads(reply):
+    def learner(self) -> Callable[[object], None]:
+        """What learns from the reply to a request that is sent now."""
+        return partial(self.learn, leavings=self._leavings)
+
+    def learn(self, reply: object, leavings: int | None = None) -> None:
+        """Follow what a reply tells of, from the head that it tells; `leavings`: as many as when it was asked for."""
+        if not self._follow:
+            return
+        since = 0 if leavings is None else self._leavings - leavings
+        left = set(islice(reversed(self._left), since)) if since else ()
+        for stream, head in _heads(reply):
+            if stream not in left:
                 self.cursors.learn(stream, head)
 
     def opened(self, reply: SessionOpened) -> None:

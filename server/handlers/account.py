@@ -59,7 +59,7 @@ from server.access import IN_PERSON, LOGGED_IN, PUBLIC
 from server.context import Context
 from server.router import op
 from server.secret import digest
-from storage import account, api_key, audit, device, erasure, ticket
+from storage import account, api_key, audit, device, erasure, stream, ticket
 
 _TRIES = 5
 
@@ -409,6 +409,7 @@ async def delete(ctx: Context, frame: AccountDelete) -> DeletionReceipt:
     """Ends every login first, so that nothing is written for the account any more; what it said goes behind it."""
     me = await login.confirm(ctx, frame.password)
     async with ctx.db.transaction() as tx:
+        await stream.lock(tx, [me.id])  # before its row: whoever makes something for it comes before this, or after it
         if await account.hold(tx, me.id) is None:
             raise Unauthenticated
         if me.two_factor:

@@ -33,7 +33,7 @@ from server.fact import changing
 from server.router import op
 from storage import channel as channels
 from storage import user as users
-from storage.channel import Standing
+from storage.standing import Standing
 
 
 @op(access=LOGGED_IN & bound("members", users.visible_all, "user"), limit="30/m")
@@ -59,26 +59,27 @@ async def _mine(ctx: Context, channel: UUID) -> Membership:
     found = await channels.membership(ctx.db, ctx.user, channel)
     if found is None:
         raise Missing
-    return found
+    return ctx.shown(found)
 
 
 @op(access=LOGGED_IN & bound("channel", channels.enterable))
 async def get(ctx: Context, frame: ChannelGet, channel: Channel) -> Membership:
     """With how one stands there, if one does."""
     found = await channels.membership(ctx.db, ctx.user, channel.id)
-    return found or group.from_outside(channel)
+    return ctx.shown(found) if found else group.from_outside(channel)
 
 
 @op(access=LOGGED_IN)
 async def list_(ctx: Context, frame: ChannelList) -> Memberships:
     """One's own only."""
-    return await channels.memberships(ctx.db, ctx.user, frame.after, frame.limit)
+    page = await channels.memberships(ctx.db, ctx.user, frame.after, frame.limit)
+    return msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
 
 
 @op(access=LOGGED_IN & in_channel())
 async def members(ctx: Context, frame: ChannelMembers, channel: Standing) -> Users:
     """Also those who block or are blocked: they are here all the same."""
-    return await users.in_channel(ctx.db, channel.id, frame.after, frame.limit)
+    return await users.in_channel(ctx.db, channel, frame.after, frame.limit)
 
 
 @op(access=LOGGED_IN & in_channel(), limit="60/m")

@@ -8,7 +8,7 @@ from server.context import Context
 from server.fact import changing
 from server.router import op
 from storage import draft as drafts
-from storage.channel import Standing
+from storage.standing import Standing
 
 
 @op(access=LOGGED_IN & in_channel(), limit="120/m")

@@ -40,18 +40,19 @@ from protocol.message import (
     Readers,
     Revisions,
 )
-from server.access import LOGGED_IN, Undecided, in_channel, message_in, sending
+from server.access import LOGGED_IN, Undecided, in_channel, message_in, optional, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import changing
 from server.later import Later
-from server.page import SIZE, Page
+from server.page import MOST_BYTES, SIZE, Page
 from server.posting import hashtags
 from server.router import op
 from storage import channel as channels
 from storage import message as messages
-from storage.channel import Marked, Standing
+from storage.channel import Marked
 from storage.journal import Extra
+from storage.standing import Standing
 
 _SMALL = 50
 
@@ -73,14 +74,18 @@ def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> Mes
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
 
 
-@op(access=LOGGED_IN & sending() & in_channel("source") & message_in("source"), limit="120/m")
+@op(access=LOGGED_IN & sending() & optional(in_channel("source") & message_in("source")), limit="120/m")
 async def forward(
-    ctx: Context, frame: MessageForward, channel: Standing | Undecided, source: Standing, message: Message
+    ctx: Context, frame: MessageForward, channel: Standing | Undecided, source: Standing | None, message: Message | None
 ) -> MessageSent:
-    """Its words, and whose they are."""
-    whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
-    more = Extra(hashtags=message.hashtags, forwarded=whose)
-    later: Later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
+    """Its words, and whose they are; whoever asks again is told what became of it, also where it is no more."""
+    later: Later
+    if message is None:
+        later = ctx.app.posting.again(channel.id, ctx.user, frame.nonce)
+    else:
+        whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
+        more = Extra(hashtags=message.hashtags, forwarded=whose)
+        later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
     sent: MessageSent = await later.wait()
     return sent
 
@@ -104,7 +109,8 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         )
         if (after.text, after.mentions) == (before.text, before.mentions):
             return MessageChanged(seq=0)
-        await messages.edit(change.tx, channel.id, before, after)
+        if not await messages.edit(change.tx, channel.id, before, after):
+            raise Conflict("this message was edited a thousand times: say it anew")
         seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
     return MessageChanged(seq=seq)
 
@@ -201,24 +207,25 @@ def history(ctx: Context, frame: MessageHistory, channel: Standing) -> Messages:
     stream = ctx.app.streams.get(channel.id)
     if frame.before is None and frame.after is None and frame.limit <= SIZE and stream is not None:
         if stream.page is None or frame.known > stream.page.head:
-            return _newest(ctx, frame, stream)  # type: ignore[return-value]
+            return _newest(ctx, frame, channel, stream)  # type: ignore[return-value]
         if ctx.user not in stream.page.hiders:
             return stream.page.serve(frame.limit)  # type: ignore[return-value]
-    return _page(ctx, frame, channel.id)  # type: ignore[return-value]
+    return _page(ctx, frame, channel)  # type: ignore[return-value]
 
 
-async def _page(ctx: Context, frame: MessageHistory, channel: UUID) -> Messages:
+async def _page(ctx: Context, frame: MessageHistory, channel: Standing) -> Messages:
     return await messages.page(ctx.db, ctx.user, channel, before=frame.before, after=frame.after, limit=frame.limit)
 
 
-async def _newest(ctx: Context, frame: MessageHistory, stream: Stream) -> Messages:
+async def _newest(ctx: Context, frame: MessageHistory, channel: Standing, stream: Stream) -> Messages:
     """Read the newest page, and keep it for others if nothing has happened meanwhile."""
     access = stream.access
-    page, hiders = await messages.newest(ctx.db, stream.id, SIZE)
+    page, hiders = await messages.newest(ctx.db, channel, SIZE)
     if (stream.head, stream.access) == (page.head, access):
-        stream.page = Page(page, hiders)
+        kept = Page(page, hiders)
+        stream.page = kept if kept.bytes <= MOST_BYTES else None
     if ctx.user in hiders:
-        return await _page(ctx, frame, stream.id)
+        return await _page(ctx, frame, channel)
     cut = page.messages[-frame.limit :]
     return msgspec.structs.replace(page, messages=cut, earlier=page.earlier or len(cut) < len(page.messages))
 
@@ -226,19 +233,19 @@ async def _newest(ctx: Context, frame: MessageHistory, stream: Stream) -> Messag
 @op(access=LOGGED_IN & in_channel())
 async def around(ctx: Context, frame: MessageAround, channel: Standing) -> Messages:
     """Also around a seq that is no message."""
-    return await messages.around(ctx.db, ctx.user, channel.id, frame.seq, frame.limit)
+    return await messages.around(ctx.db, ctx.user, channel, frame.seq, frame.limit)
 
 
 @op(access=LOGGED_IN & in_channel())
 async def pins(ctx: Context, frame: MessagePins, channel: Standing) -> Messages:
-    """All of them."""
-    return await messages.pins(ctx.db, ctx.user, channel.id)
+    """All of them, if a frame holds them."""
+    return await messages.pins(ctx.db, ctx.user, channel, frame.after)
 
 
 @op(access=LOGGED_IN & in_channel() & message_in())
 async def revisions(ctx: Context, frame: MessageRevisions, channel: Standing, message: Message) -> Revisions:
     """For everybody who can read the message."""
-    return Revisions(revisions=await messages.revisions(ctx.db, channel.id, message.seq))
+    return await messages.revisions(ctx.db, channel.id, message.seq, frame.after, frame.limit)
 
 
 # How far
@@ -246,34 +253,25 @@ async def revisions(ctx: Context, frame: MessageRevisions, channel: Standing, me
 
 @op(access=LOGGED_IN & in_channel())
 async def mark_read(ctx: Context, frame: MessageMarkRead, channel: Standing) -> Marks:
-    """Told to one's other devices, and in small channels to the others."""
-    async with changing(ctx.app, ctx.user) as change:
-        marked = await channels.mark(change.tx, ctx.user, channel.id, frame.seq, frame.seq)
-        if marked is None:
-            raise Missing
-        marks = marked.marks
-        if marked.moved:
-            change.tell(
-                MessageRead(
-                    stream=ctx.user,
-                    seq=change.next(ctx.user),
-                    channel=channel.id,
-                    read=marks.read,
-                    delivered=marks.delivered,
-                    unread=marks.unread,
-                    mentions=marks.mentions,
-                )
-            )
-    _tell_receipt(ctx, channel, marked)
-    return marks
+    """What is read has been delivered."""
+    return await _mark(ctx, channel, read=frame.seq, delivered=frame.seq)
 
 
 @op(access=LOGGED_IN & in_channel())
 async def mark_delivered(ctx: Context, frame: MessageMarkDelivered, channel: Standing) -> Marks:
-    """Told to the others in small channels."""
-    marked = await channels.mark(ctx.db, ctx.user, channel.id, 0, frame.seq)
-    if marked is None:
-        raise Missing
+    """Whether it was looked at or not."""
+    return await _mark(ctx, channel, read=0, delivered=frame.seq)
+
+
+async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -> Marks:
+    """Told to one's other devices, and in small channels to the others."""
+    async with changing(ctx.app, ctx.user) as change:
+        marked = await channels.mark(change.tx, ctx.user, channel.id, read, delivered)
+        if marked is None:
+            raise Missing
+        if marked.moved:
+            fields = msgspec.structs.asdict(marked.marks)
+            change.tell(MessageRead(stream=ctx.user, seq=change.next(ctx.user), channel=channel.id, **fields))
     _tell_receipt(ctx, channel, marked)
     return marked.marks
 

@@ -1,5 +1,6 @@
 """presence: who is there."""
 
+from protocol.error import SessionRevoked
 from protocol.frame import Nothing
 from protocol.presence import PresenceChoice, PresenceGet, Presences, PresenceSet, PresenceUnwatch, PresenceWatch
 from server.access import LOGGED_IN, bound
@@ -13,6 +14,8 @@ from storage.presence import Look
 async def set_(ctx: Context, frame: PresenceSet) -> PresenceChoice:
     """For all of one's sockets; told to who watches."""
     choice = await presences.choose(ctx.db, ctx.user, frame.status, frame.text, frame.show_last_seen)
+    if choice is None:
+        raise SessionRevoked
     ctx.app.presence.changed(ctx.user)
     if frame.show_last_seen is not None:
         ctx.app.presence.sees_otherwise(ctx.user)

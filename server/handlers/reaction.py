@@ -16,7 +16,7 @@ from server.fact import changing
 from server.router import op
 from storage import message as messages
 from storage import reaction as reactions
-from storage.channel import Standing
+from storage.standing import Standing
 
 _DIFFERENT = 20
 

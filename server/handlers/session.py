@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.account import Account
 from protocol.channel import Memberships
-from protocol.error import Refusal, SessionRevoked, Unauthenticated
+from protocol.error import RateLimited, SessionRevoked, Unauthenticated
 from protocol.frame import Nothing
 from protocol.session import (
     Description,
@@ -25,6 +25,7 @@ from protocol.session import (
 from server import attempt
 from server.access import LOGGED_IN, PUBLIC
 from server.context import Context, Session
+from server.limit import Rate, as_told
 from server.router import op
 from server.secret import digest, is_api_key
 from storage import account, api_key
@@ -33,6 +34,7 @@ from storage import stream as streams
 from storage.stream import Place
 
 _CHANNELS = 200
+_OPENED = Rate.parse("300/m")  # by one account
 _EVERYTHING = ("messages", "receipts", "typing", "presence")
 
 
@@ -51,6 +53,8 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
     async with ctx.app.entrance:
         opened, places = await _enter(ctx, frame.token, frame.wants)
     cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
+    if ctx.session is not None and not ctx.session.unlimited:
+        cursors.pop(ctx.session.account, None)  # it does not hear that
     reset = await _hear(ctx, places, cursors)
     opened = _still(ctx, opened)
     return SessionResumed(
@@ -68,6 +72,9 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
 async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple[SessionOpened, list[Place]]:
     by = _by_api_key if is_api_key(token) else _by_access_token
     session, me = await by(ctx, token)
+    wait = ctx.app.limiter.wait(_OPENED, "session.open", me.id)
+    if wait > 0:
+        raise RateLimited(retry_after=as_told(wait))
     places = await streams.places(ctx.db, me.id)
     page = Memberships(channels=[], next=None)
     if session.allows("channel.list"):
@@ -75,13 +82,14 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
+    page = msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
     told = {one.channel.id: one.head for one in page.channels}
     return SessionOpened(
         account=me.id,
         me=me if session.allows("account.get") else None,
         device=session.device,
         scopes=sorted(session.scopes),
-        head=places[0].head,
+        head=places[0].head if session.unlimited else 0,
         channels=page.channels,
         next=page.next,
     ), [msgspec.structs.replace(place, head=max(place.head, told.get(place.id, 0))) for place in places]
@@ -94,7 +102,7 @@ async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int])
         return [stream for stream in cursors if stream not in known]
     try:
         return await ctx.app.streams.join(ctx, places, cursors)
-    except Refusal:
+    except BaseException:
         ctx.leave()  # who is told no is not half in
         raise
 
@@ -134,10 +142,25 @@ def close(ctx: Context, frame: SessionClose) -> Nothing:
 
 @op(access=PUBLIC)
 def ping(ctx: Context, frame: SessionPing) -> Pong:
-    """Nothing is asked of anybody: the heads are those that this process has delivered."""
+    """Nothing is asked of anybody about streams that this socket hears: their heads are what it was sent."""
     if not frame.heads:
         return Pong(time=datetime.now(UTC))
-    heads = {stream.id: stream.head for stream in ctx.streams}
+    heads = {stream.id: stream.head for stream in ctx.streams if ctx not in stream.silent}
+    if ctx.session is not None and any(one.stream not in heads for one in frame.heads):
+        return _ping(ctx, ctx.session, frame, heads)  # type: ignore[return-value]
+    return _pong(frame, heads)
+
+
+async def _ping(ctx: Context, session: Session, frame: SessionPing, heads: dict[UUID, int]) -> Pong:
+    """Of what it should hear, or does not want to hear, the database knows."""
+    if session.allows("message.history"):
+        others = [one.stream for one in frame.heads if one.stream not in heads]
+        others = [one for one in others if one != session.account or session.unlimited]
+        heads |= {place.id: place.head for place in await streams.places_among(ctx.db, session.account, others)}
+    return _pong(frame, heads)
+
+
+def _pong(frame: SessionPing, heads: dict[UUID, int]) -> Pong:
     behind = [
         Head(stream=one.stream, seq=heads[one.stream]) for one in frame.heads if heads.get(one.stream, 0) > one.seq
     ]

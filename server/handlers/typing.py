@@ -7,7 +7,7 @@ from protocol.typing import TypingStart, TypingStarted, TypingStop, TypingStoppe
 from server.access import LOGGED_IN, in_channel
 from server.context import Context
 from server.router import op
-from storage.channel import Standing
+from storage.standing import Standing
 
 _SECONDS = 6
 

@@ -27,8 +27,8 @@ from msgspec import Struct
 
 from protocol import channel as protocol
 from server import group
-from storage.channel import Standing
 from storage.ids import new_id
+from storage.standing import Standing
 from tests.authorization.marks import Marks
 from tests.authorization.people import Person, Values
 

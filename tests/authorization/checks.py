@@ -28,6 +28,7 @@ from server.stream import Streams
 from storage import account, device
 from storage import user as users
 from storage.account import Login
+from storage.standing import Standing
 from tests.authorization.queries import StaleError
 from tests.authorization.world import World
 
@@ -231,7 +232,7 @@ TEXTS = (
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
     Text(Posting, "send", "if channel.writes else 0", "", ("message.send",)),
     # what this process remembers
-    Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start", "message.history")),
+    Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start",)),
     Text(message, "history", "ctx.user not in stream.page.hiders", "True", ("message.history",)),
     Text(message, "_newest", "ctx.user in hiders", "False", ("message.history",)),
     # who is told
@@ -249,13 +250,17 @@ TWICE = {
         Text(channel, "remove_member", "group.check_owner(channel, ctx.user)", "pass", ()),
         Text(group, "exit", "check_owner(await change.standing(by, channel), by)", "pass", ()),
     ),
+    "message.history": (
+        Text(Grants, "known", "stream.access == standing.access", "True", ()),
+        Text(Standing, "check", 'not rows or rows[0]["access"] != self.access', "False", ()),
+    ),
     "channel.delete": (
         Text(channel, "delete", "group.check_owner(channel, ctx.user)", "pass", ()),
         Text(group, "delete", "check_owner(await change.standing(by, channel), by)", "pass", ()),
     ),
     "channel.leave: a group of somebody else's": (
         Text(Arrivals, "_has_left", "left is not None", "False", ()),
-        Text(Streams, "_check_audience", "session.account not in members", "False", ()),
+        Text(Streams, "_check_some", "session.account not in members", "False", ()),
     ),
 }
 FUNCTIONS = (

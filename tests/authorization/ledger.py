@@ -13,9 +13,11 @@ _MESSAGE = "t.channel::text || ' ' || t.seq"
 OWNERS: dict[str, tuple[str, ...]] = {
     "account": ("t.id",),
     "channel": ("t.id",),
+    "departed": ("t.account", "t.channel"),
     "direct": ("t.channel",),
     "draft": ("t.account", "t.channel"),
     "fact": ("t.stream",),
+    "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
     "mail": ("(SELECT a.id FROM account a WHERE a.email = t.recipient)",),
     "member": ("t.account", "t.channel"),

@@ -11,7 +11,7 @@ QUERIES = (
     query("a.deleted_at IS NULL AND NOT EXISTS", "a.deleted_at IS NULL", *_NAMED),
     query("(b.account = a.id AND b.blocked = $1) OR (b.account", "(b.account = a.id AND b.blocked = $1) OR ", *_NAMED),
     query(" OR (b.account = $1 AND b.blocked = a.id)", " OR (b.account = $1 AND b.blocked = a.id)", *_NAMED),
-    query("a.id <> $1 AND a.deleted_at IS NULL", "a.deleted_at IS NULL", "user.block"),
+    query(" AND a.deleted_at IS NULL", "a.deleted_at IS NULL", "user.block"),  # twice: again when streams are held
     query(
         "NOT EXISTS (SELECT FROM block b WHERE b.account = a.id AND b.blocked = $1)",
         "NOT EXISTS (SELECT FROM block b WHERE b.account = a.id AND b.blocked = $1)",

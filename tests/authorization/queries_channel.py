@@ -26,11 +26,10 @@ _STANDING = (
 _MEMBERSHIP = (
     *each("{m.account = $1 AND m.channel = $2}\n    ", "channel.get"),
     query("WHERE m.account = $1 AND (s.moved_at", "m.account = $1", "channel.list"),
-    query("WHERE m.channel = c.id AND m.deleted_at", "m.channel = c.id", "channel.list"),
-    query("m.channel = c.id AND m.deleted_at IS NULL", "m.deleted_at IS NULL", "channel.list"),
+    query("WHERE m.channel = c.id ORDER BY", "m.channel = c.id", "channel.list"),
+    query("WHERE m.deleted_at IS NULL AND NOT EXISTS\n", "m.deleted_at IS NULL", "channel.list"),
     *each(f"{{{_HIDDEN}}}", "channel.list"),
-    query("x.channel = m.channel AND x.seq > m.read AND x.author", "x.channel = m.channel", "channel.get"),
-    query("AND x.seq > m.read AND x.author", "x.seq > m.read", "channel.get"),
+    *each("FROM message x\n                      WHERE {x.channel = m.channel AND x.seq > m.read}", "channel.get"),
     query("x.author <> $1 AND x.deleted_at IS NULL", "x.author <> $1", "channel.get"),
     query("x.author <> $1 AND x.deleted_at IS NULL", "x.deleted_at IS NULL", "channel.get"),
     *each(f"{{{_HIDDEN_UNREAD}}}", "channel.get"),
@@ -44,14 +43,20 @@ _GROUPS = (
     *each("DELETE FROM draft WHERE {channel = $1 AND account = $2}", "channel.leave"),
     *each("DELETE FROM mention WHERE {channel = $1 AND account = $2}", "channel.leave"),
     query("members - 1 WHERE id = $1", "id = $1", "channel.leave"),
-    query("FROM member WHERE channel = $1 ORDER BY joined_at", "channel = $1", "channel.leave"),
+    query("WHERE m.channel = $1 AND a.deleted_at IS NULL ORDER BY m.joined_at", "m.channel = $1", "channel.leave"),
     query("WHERE id = $1 RETURNING owner", "id = $1", "channel.leave"),
     query("WHERE a.id = ANY ($2::uuid[]) AND a.deleted_at", "a.id = ANY ($2::uuid[])", "channel.add_member"),
     *each("{m.channel = $1 AND m.account = a.id}", "channel.add_member"),
     *each("FROM member WHERE {channel = $1 AND account = ANY ($2::uuid[])}", "message.edit"),
-    query("SELECT account FROM member WHERE channel = $1", "channel = $1", "channel.delete"),
+    query("DELETE FROM member WHERE channel = $1 RETURNING", "channel = $1", "channel.delete"),
+    query("owner = NULL, nonce = NULL WHERE id = $1", "id = $1", "channel.delete"),
+    query("DELETE FROM draft WHERE channel = $1 AND account = ANY", "channel = $1", "channel.delete"),
     query("open = $6 WHERE id = $1", "id = $1", "channel.update"),
-    query("DELETE FROM message WHERE channel = $1", "channel = $1", "channel.delete"),
+    *(
+        query(f"SELECT ctid FROM {table} WHERE channel = $1", "channel = $1", "channel.delete")
+        for table in ("reaction", "revision", "mention", "hidden", "message")
+    ),
+    query("SELECT ctid FROM fact WHERE stream = $1", "stream = $1", "channel.delete"),
     query("DELETE FROM stream WHERE id = $1", "id = $1", "channel.delete"),
     *each("muted_until = $3 WHERE {channel = $1 AND account = $2}", "channel.mute"),
     swap(_MARKED, _MARKED.replace("m.account =", "m.account <>"), "message.mark_read: not so far"),
@@ -59,7 +64,7 @@ _GROUPS = (
     *each("{account = $1 AND channel = $2} RETURNING", "message.mark_read"),
 )
 _MESSAGES = (
-    query("m.channel = $2 AND m.seq = ANY", "m.channel = $2", "message.get", "message.revisions", "message.forward"),
+    query("m.channel = s.id AND m.seq = ANY", "m.channel = s.id", "message.get", "message.revisions"),
     query("m.seq = ANY ($3::bigint[])", "m.seq = ANY ($3::bigint[])", "message.get"),
     query("AND m.deleted_at IS NULL AND NOT EXISTS", "m.deleted_at IS NULL", "message.get", "reaction.list"),
     *each(f"{{{_HIDDEN}}}", "message.get"),
@@ -72,7 +77,7 @@ _MESSAGES = (
     query("m.channel = s.id AND m.seq < $3", "m.channel = s.id", "message.around"),
     query("m.channel = s.id AND m.seq >= $3", "m.channel = s.id", "message.around"),
     query("m.channel = s.id AND m.pinned_at", "m.channel = s.id", "message.pins"),
-    query("AND m.pinned_at IS NOT NULL", "m.pinned_at IS NOT NULL", "message.pins"),
+    query("AND m.pinned_at IS NOT NULL AND", "m.pinned_at IS NOT NULL", "message.pins"),
     query(
         "ON true\n         WHERE s.id = $2",
         "s.id = $2",
@@ -85,7 +90,7 @@ _MESSAGES = (
     query("ON true\n         WHERE s.id = $1", "s.id = $1", "message.history"),
     *each("edited_at = $6 WHERE {channel = $1 AND seq = $2}", "message.edit"),
     *each("DELETE FROM mention WHERE {channel = $1 AND seq = $2}", "message.edit"),
-    *each("FROM revision WHERE {channel = $1 AND seq = $2} ORDER", "message.revisions"),
+    *each("FROM revision WHERE {channel = $1 AND seq = $2} AND number", "message.revisions"),
     *each("WHERE {channel = $1 AND seq = ANY ($2::bigint[])}\n", "message.delete"),
     *each("DELETE FROM revision WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
     *each("DELETE FROM mention WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
@@ -111,9 +116,9 @@ _OTHERS = (
     *each("reactions = $3 WHERE {channel = $1 AND seq = $2}", "reaction.add"),
     *each("WHERE {channel = $1 AND seq = $2 AND id > $3}", "reaction.list"),
     *each("DELETE FROM draft WHERE {account = $1 AND channel = $2}", "draft.clear"),
-    query("FROM draft WHERE account = $1 ORDER", "account = $1", "draft.list"),
-    query("WHERE m.channel = $1 AND a.deleted_at IS NULL AND lower", "m.channel = $1", "channel.members"),
-    query("WHERE m.channel = $1 AND a.deleted_at IS NULL AND lower", "a.deleted_at IS NULL", "channel.members"),
+    query("FROM draft d WHERE account = $1 ORDER", "account = $1", "draft.list"),
+    query("WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower", "m.channel = s.id", "channel.members"),
+    query("WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower", "a.deleted_at IS NULL", "channel.members"),
     query("WHERE a.id = ANY ($2::uuid[]) AND", "a.id = ANY ($2::uuid[])", "channel.create"),
 )
 QUERIES = (*_STANDING, *_MEMBERSHIP, *_GROUPS, *_MESSAGES, *_STREAMS, *_OTHERS)

@@ -213,6 +213,8 @@ class World:
             await self.server.router.drained()
             while self.server._later:
                 await asyncio.wait(self.server._later)
+            while await self._db.fetchval("SELECT EXISTS (SELECT FROM grave)"):
+                await asyncio.sleep(0.002)
             await self.memory.settle()
 
     async def rows(self) -> frozenset[Row]:

@@ -55,8 +55,11 @@ def _get(world: World) -> frames.ChannelGet:
 
 
 def _stands(reply: Any) -> bool:
-    """How ann stands in her group: eve has said one thing that she has not read, and mentioned her there."""
-    return (reply["unread"], reply["mentions"], _last(reply), reply["head"]) == (1, 1, 9, 9)
+    """How ann stands in her group: eve has said one thing that she has not read, and mentioned her there.
+
+    A key that may read no messages is not told the last one.
+    """
+    return (reply["unread"], reply["mentions"], reply["head"]) == (1, 1, 9) and _last(reply) in (9, 0)
 
 
 def _last(reply: Any) -> int:
@@ -66,7 +69,7 @@ def _last(reply: Any) -> int:
 def _all(reply: Any) -> bool:
     """Ann's channels; the group is somewhere among them."""
     last = sorted(map(_last, reply["channels"]))
-    return last == [1, 2, 3, 3, 3, 9] and any(map(_stands, reply["channels"])) and reply["next"] is None
+    return last in ([1, 2, 3, 3, 3, 9], [0] * 6) and any(map(_stands, reply["channels"])) and reply["next"] is None
 
 
 _MAKING = {

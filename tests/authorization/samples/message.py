@@ -213,7 +213,7 @@ _HOW_FAR = {
     "mark_delivered": Sample(
         _delivered,
         touches=frozenset({"group"}),
-        told={"message.receipt": GROUP - ANN},
+        told={"message.read": ANN, "message.receipt": GROUP - ANN},
         proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (2, 1, 1),
     ),
     "readers: where I am blocked": Sample(
