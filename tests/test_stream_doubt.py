@@ -59,6 +59,13 @@ async def test_a_ping_tells_nothing_of_streams_that_are_none_of_ones_business(
         assert (await person.call(SessionPing(heads=heads))).behind == []
 
 
+async def test_who_wants_no_messages_is_not_told_that_some_are_missing(ann: Person, bob: Person) -> None:
+    channel = await group(ann, bob)
+    await bob.call(SessionOpen(token=access(bob), wants=["typing"]))
+    await say(ann, channel)
+    assert (await bob.call(SessionPing(heads=[Cursor(stream=channel, seq=0)]))).behind == []
+
+
 async def test_an_account_enters_a_channel_although_something_breaks_on_the_way(
     server: Server, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

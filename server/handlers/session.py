@@ -146,14 +146,15 @@ def ping(ctx: Context, frame: SessionPing) -> Pong:
     if not frame.heads:
         return Pong(time=datetime.now(UTC))
     heads = {stream.id: stream.head for stream in ctx.streams if ctx not in stream.silent}
-    if ctx.session is not None and any(one.stream not in heads for one in frame.heads):
-        return _ping(ctx, ctx.session, frame, heads)  # type: ignore[return-value]
+    if "messages" in ctx.wants and any(one.stream not in heads for one in frame.heads):
+        return _ping(ctx, frame, heads)  # type: ignore[return-value]
     return _pong(frame, heads)
 
 
-async def _ping(ctx: Context, session: Session, frame: SessionPing, heads: dict[UUID, int]) -> Pong:
-    """Of what it should hear, or does not want to hear, the database knows."""
-    if session.allows("message.history"):
+async def _ping(ctx: Context, frame: SessionPing, heads: dict[UUID, int]) -> Pong:
+    """Of what it should hear, and does not, the database knows."""
+    session = ctx.session
+    if session is not None and session.allows("message.history"):
         others = [one.stream for one in frame.heads if one.stream not in heads]
         others = [one for one in others if one != session.account or session.unlimited]
         heads |= {place.id: place.head for place in await streams.places_among(ctx.db, session.account, others)}
