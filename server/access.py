@@ -10,12 +10,14 @@ Rule 5: gates need no database and run before everything else; binds are one que
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct, structs
 
+from protocol import permission
 from protocol.error import Forbidden, Missing, Unauthenticated
 from storage import channel as channels
 from storage import message as messages
@@ -191,3 +193,125 @@ def _of_channel(load: Load) -> Load:
         return await load(db, viewer, channel.id, seq)
 
     return loaded
+
+
+# What a member of a space may do: docs/permissions.md has the same in a table.
+
+
+class Role(Struct, frozen=True):
+    """A role as far as it decides: everyone's has the id of the space, and position 0."""
+
+    id: UUID
+    position: int
+    permissions: int
+
+
+class Overwrite(Struct, frozen=True):
+    """What a channel or category allows and denies to a role or a member."""
+
+    target: UUID
+    allow: int
+    deny: int
+
+
+class Member(Struct, frozen=True):
+    """Somebody in a space, with the roles that they have, everyone's among them."""
+
+    account: UUID
+    roles: Sequence[Role]
+    owner: bool = False
+    timed_out: bool = False
+
+    @property
+    def height(self) -> float:
+        """Nobody touches a role or a member as high as themselves; the owner is above all."""
+        return inf if self.owner else max((role.position for role in self.roles), default=0)
+
+
+class Step(Struct, frozen=True):
+    """What is allowed after one step of the decision; `cause`: the role or member whose rule it was."""
+
+    rule: str
+    allowed: int
+    cause: UUID | None = None
+
+
+def steps(member: Member, layers: Sequence[Sequence[Overwrite]] = ()) -> Iterator[Step]:
+    """How it is decided what a member may do, step by step: `layers` are the category's overwrites, then the channel's.
+
+    Without layers: in the space as such.
+    """
+    allowed = 0
+    for role in member.roles:
+        if role.permissions & ~allowed:
+            yield Step("role", allowed := allowed | role.permissions, role.id)
+    if member.owner:
+        yield Step("owner", permission.ALL, member.account)
+        return
+    if allowed & permission.ADMINISTRATOR:
+        yield Step("administrator", permission.ALL)
+        return
+    for layer in layers:
+        for step in _overwritten(member, layer, allowed):
+            allowed = step.allowed
+            yield step
+    if layers:
+        yield Step("implied", allowed := permission.implied(allowed))
+    if member.timed_out:
+        yield Step("timed_out", allowed & permission.IN_TIMEOUT)
+
+
+def _overwritten(member: Member, layer: Sequence[Overwrite], allowed: int) -> Iterator[Step]:
+    """Everyone's first, then all roles' denials before all roles' allowances, then the member's own."""
+    everyone = next((role.id for role in member.roles if role.position == 0), None)
+    roles = {role.id for role in member.roles} - {everyone}
+    for rule, targets in (("everyone", {everyone}), ("roles", roles), ("member", {member.account})):
+        found = [one for one in layer if one.target in targets]
+        for one in found:
+            if allowed & one.deny:
+                yield Step(f"denied_by_{rule}", allowed := allowed & ~one.deny, one.target)
+        for one in found:
+            if one.allow & ~allowed:
+                yield Step(f"allowed_by_{rule}", allowed := allowed | one.allow, one.target)
+
+
+def permissions(member: Member, layers: Sequence[Sequence[Overwrite]] = ()) -> int:
+    """What a member may do, as bits."""
+    allowed = 0
+    for step in steps(member, layers):
+        allowed = step.allowed
+    return allowed
+
+
+def deciding(member: Member, layers: Sequence[Sequence[Overwrite]], bit: int) -> Step:
+    """The step that decided about one permission: the last one that gave or took it."""
+    last, decided = 0, Step("nobody", 0)
+    for step in steps(member, layers):
+        if (step.allowed ^ last) & bit or step.rule in ("owner", "administrator"):
+            decided = step
+        last = step.allowed
+    return decided
+
+
+# Above and below
+
+
+def may_touch(member: Member, other: Member) -> bool:
+    """Whether somebody may kick, ban, time out, rename or change the roles of another."""
+    return not other.owner and member.height > other.height
+
+
+def may_shape(member: Member, before: Role | None, after: Role | None) -> bool:
+    """Whether somebody may make, change, move, give or take a role: only below themselves, only what they have."""
+    had = permissions(member)
+    if not had & permission.MANAGE_ROLES:
+        return False
+    given = (after.permissions if after else 0) & ~(before.permissions if before else 0)
+    return given & ~had == 0 and all(role is None or role.position < member.height for role in (before, after))
+
+
+def may_overwrite(member: Member, layers: Sequence[Sequence[Overwrite]], changed: int, height: float) -> bool:
+    """Whether somebody may change these bits of a channel's overwrite for a role or member of a height."""
+    had = permissions(member, layers)
+    in_all = permissions(member)
+    return bool(in_all & permission.MANAGE_ROLES) and changed & ~had == 0 and height < member.height

@@ -141,7 +141,13 @@ REWRITES = {
             (_WRITTEN, f"{_WRITTEN} ON CONFLICT (author, nonce) DO NOTHING"),
         )
     ),
-    "unsorted locks": Rewrite(((_SORTED, "WHERE id = ANY (channels) ORDER BY random() FOR"),)),
+    # Without the second line of defence, too: the journal's short patience ends a deadlock before PostgreSQL sees it.
+    "unsorted locks": Rewrite(
+        (
+            (_SORTED, "WHERE id = ANY (channels) ORDER BY random() FOR"),
+            ("\nBEGIN\n", "\nBEGIN\n    PERFORM set_config('lock_timeout', '0', true);\n"),
+        )
+    ),
 }
 
 MUTANTS = (*PATCHES, *REWRITES)
