@@ -36,7 +36,7 @@ from protocol.presence import PresenceChanged, PresenceSet, PresenceWatch
 from protocol.reaction import ReactionAdd, ReactionList, ReactionRemoved
 from protocol.user import UserBlock
 from server import Server
-from tests.chat import device, refused, sql
+from tests.chat import UNBOUND, device, refused, sql
 from tests.conftest import Connector, Person, Starter
 
 SOON = 5.0
@@ -185,7 +185,9 @@ FILL = """
 """
 
 
-async def test_a_big_account_goes_in_pieces_and_nobody_waits_for_it(ann: Person, bob: Person, server: Server) -> None:
+async def test_a_big_account_goes_in_pieces_and_nobody_waits_for_it(start: Starter, connect: Connector) -> None:
+    server = await start(**UNBOUND)
+    ann, bob = await connect("ann", to=server), await connect("bob", to=server)
     channel, count = await group(bob, ann), 3300
     await server.pool.execute(FILL, channel, id_of(ann), count)
     receipt = await delete(ann)
