@@ -19,7 +19,7 @@ from protocol.session import Description, Limits, SessionGoingAway, SessionHello
 from server import login, owner
 from server.attempt import Attempts
 from server.carrier import Carrier
-from server.config import Config, ConfigError
+from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.context import Context
 from server.erasure import Erasures
 from server.external import External
@@ -53,6 +53,7 @@ from storage.pool import Pool
 log = logging.getLogger("onesocket.server")
 mail_log = logging.getLogger("onesocket.mail")
 _PRUNE_EVERY = 3600
+_PATIENT = 5.0
 _AUDIT_DAYS = 365
 _FACT_DAYS = 30
 _GRACE = 1.0
@@ -111,7 +112,12 @@ class Server:
             acquire_timeout=config.acquire_timeout,
             query_timeout=config.query_timeout,
         )
+        # For what everybody waits for: whatever requests do, it is not kept from the database.
+        self.vital = Pool(
+            database_url, size=VITAL_CONNECTIONS, acquire_timeout=_PATIENT, query_timeout=config.query_timeout
+        )
         await self.pool.start()
+        await self.vital.start()
         await instance.claim(self.pool, self.keys.current.id, self.keys.ids)
         self.bus = Bus(redis_url)
         try:
@@ -160,9 +166,9 @@ class Server:
         self.attempts = Attempts(self.bus, config.throttle)
         self.revocations = Revocations(self.pool, self.bus, self.hub)
         self.carrier = Carrier(self.bus, new_id().bytes)
-        self.streams = Streams(self.pool, self.carrier)
+        self.streams = Streams(self.pool, self.vital, self.carrier)
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
-        self.grants = Grants(self.pool, self.streams)
+        self.grants = Grants(self.vital, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves = Erasures(self), Graves(self)
         self.external = External(config.providers, allow_http=True)
@@ -213,7 +219,7 @@ class Server:
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
-        for part in ("external", "bus", "pool", "embedded"):
+        for part in ("external", "bus", "vital", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
                 await (one.close() if part == "external" else one.stop())

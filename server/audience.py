@@ -46,6 +46,7 @@ class Stream:
         "id",
         "key",
         "late",
+        "news",
         "page",
         "personal",
         "recent",
@@ -66,6 +67,7 @@ class Stream:
         self.late: dict[Context, int] = {}
         self.coming: dict[Context, None] = {}
         self.waiting: list[Batch] = []
+        self.news: asyncio.Event | None = None
         self.repairing: asyncio.Task[None] | None = None
         self.recent: deque[bytes] = deque()
         self.recent_bytes = 0

@@ -15,6 +15,8 @@ from msgspec import Meta, Struct
 
 from server.external import Provider
 
+VITAL_CONNECTIONS = 3  # of each worker, beside its pool; the journal has two of its own
+
 
 class ConfigError(Exception):
     """A setting is wrong; the message says which, and what would be right."""

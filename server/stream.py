@@ -45,11 +45,12 @@ _DELETED = b'{"ev":"message.deleted"'
 class Streams:
     """All streams that sockets of this process hear."""
 
-    def __init__(self, pool: Pool, carrier: Carrier) -> None:
-        self._pool, self._carrier = pool, carrier
+    def __init__(self, pool: Pool, vital: Pool, carrier: Carrier) -> None:
+        """`vital`: for what holds up everybody who hears a stream; `pool`: for those who come."""
+        self._pool, self._carrier = vital, carrier
         self._streams: dict[UUID, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heads = Heads(pool, self._streams, self.take, self._behind)
+        self._heads = Heads(vital, self._streams, self.take, self._behind)
         self._recent_bytes = 0
         self._arrivals = Arrivals(pool, self)
         self.delivered = self.closed_gaps = 0
@@ -110,6 +111,20 @@ class Streams:
             self._arrivals.told(stream, frames)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
+    async def _comes(self, stream: Stream) -> bool:
+        """Whether what comes next is here within a moment, from another process or from another commit of this one."""
+        head, stream.news = stream.head, asyncio.Event()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while stream.head == head and not any(one.first <= head + 1 <= one.last for one in stream.waiting):
+                    stream.news.clear()
+                    await stream.news.wait()
+            return True
+        except TimeoutError:
+            return False
+        finally:
+            stream.news = None
+
     def refresh(self, stream: Stream, frames: Sequence[bytes], last: int) -> None:
         """Facts that were read for somebody: the next one who comes back need not ask for them again."""
         if last == stream.head and len(frames) > len(stream.recent):
@@ -122,6 +137,8 @@ class Streams:
         if batch.access > stream.access:
             stream.page = None
         stream.waiting.append(batch)
+        if stream.news is not None:
+            stream.news.set()
         if stream.repairing is None:
             stream.repairing = asyncio.get_running_loop().create_task(self._mend(stream))
             self._tasks.add(stream.repairing)
@@ -183,11 +200,8 @@ class Streams:
 
     async def _close_gap(self, stream: Stream, upto: int) -> None:
         """What is missing may be on its way, unless it is very much; if it does not come soon, read it."""
-        if self._carrier.alive and upto - stream.head <= _FETCHED:
-            head = stream.head
-            await asyncio.sleep(_PATIENCE)
-            if stream.head != head or any(one.first <= head + 1 <= one.last for one in stream.waiting):
-                return
+        if upto - stream.head <= _FETCHED and await self._comes(stream):
+            return
         missed = await storage.missed(self._pool, stream.id, stream.head, _FETCHED)
         if missed is None or not missed.follows(stream.head):
             self._lose(stream, gone=missed is None)

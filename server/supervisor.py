@@ -24,7 +24,7 @@ import msgspec
 
 from server import demo, owner
 from server.cli import CommandError, version
-from server.config import Config
+from server.config import VITAL_CONNECTIONS, Config
 from server.order import READY, Order
 from server.secret import Keyring, secret_file
 from storage import instance
@@ -138,7 +138,9 @@ class Supervisor:
                 config.folder,
                 postgres=not config.database_url,
                 redis=not config.redis_url,
-                max_connections=max(100, config.workers * config.pool_size + _SPARE_CONNECTIONS),
+                max_connections=max(
+                    100, config.workers * (config.pool_size + VITAL_CONNECTIONS + 2) + _SPARE_CONNECTIONS
+                ),
             )
             await self._embedded.start()
         secrets = [config.secret, *config.previous_secrets] if config.secret else secret_file(_key_file(config))

@@ -480,7 +480,7 @@ async def test_who_came_while_the_database_was_away_is_looked_at_before_anything
     await server.pool.execute("DELETE FROM member WHERE channel = $1 AND account = $2", channel, me(bob))
     stream.let_go(ctx)
     with monkeypatch.context() as away:
-        away.setattr(server.pool, "_pool", None)
+        away.setattr(server.vital, "_pool", None)
         server.streams.place(stream, ctx, stream.head, stream.access - 1)
         await asyncio.sleep(0.3)
         assert ctx.socket in stream.sockets, "nobody could look yet"

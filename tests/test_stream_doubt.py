@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from protocol.api_key import ApiKeyCreate
-from protocol.channel import ChannelCreate, ChannelGet, ChannelList, ChannelMute
+from protocol.channel import ChannelCreate, ChannelGet, ChannelJoined, ChannelList, ChannelMute
 from protocol.codec import encode
 from protocol.draft import DraftSave, DraftSaved
 from protocol.error import Conflict, Overloaded, RateLimited
@@ -275,3 +275,45 @@ async def test_what_was_read_for_one_who_comes_back_is_there_for_the_next(start:
     assert first.seqs(channel) == list(range(1, 51))
     for phone in (first, second):
         phone.abort()
+
+
+# What everybody waits for
+
+
+async def test_streams_go_on_while_requests_have_taken_all_connections(
+    start: Starter, connect: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fact that must be read from the database, and a message that is decided anew."""
+    server = await start(pool_size=2)
+    ann, bob = await connect("ann", to=server), await connect("bob", to=server)
+    channel = await group(ann, bob)
+    assert (await bob.wait_for(ChannelJoined)).membership.channel.id == channel
+    phone = await Phone.open(server, access(bob))
+    async with server.pool.transaction(), server.pool.transaction():
+        with monkeypatch.context() as silent:
+            silent.setattr(server.streams, "committed", lambda batches: None)
+            lost = await say(ann, channel, "told to nobody")
+        seq = await say(ann, channel, "told")
+        await phone.until(lambda: phone.seqs(channel) == [lost, seq], 3)
+        server.grants.forget(channel)
+        seq = await say(ann, channel, "decided anew")
+        await phone.until(lambda: seq in phone.seqs(channel), 3)
+    phone.abort()
+
+
+async def test_two_commits_of_one_process_that_come_in_the_wrong_order_need_no_database(
+    server: Server, ann: Person, bob: Person
+) -> None:
+    channel = await group(ann, bob)
+    phone = await Phone.open(server, access(bob))
+    await phone.heard(channel, await say(ann, channel))
+    stream = server.streams.get(channel)
+    assert stream is not None
+    facts = [frame(1, b'{"ev":"some.fact","stream":"%b","seq":%d}' % (stream.key, seq)) for seq in (2, 3)]
+    fetched = server.streams.fetched
+    server.streams.take(Batch(channel, stream.access, 3, [facts[1]]))
+    await asyncio.sleep(0.01)
+    server.streams.take(Batch(channel, stream.access, 2, [facts[0]]))
+    await phone.until(lambda: phone.seqs(channel) == [1, 2, 3], 1)
+    assert server.streams.fetched == fetched
+    phone.abort()
