@@ -405,6 +405,47 @@ CREATE TABLE draft (
 
 CREATE INDEX draft_channel ON draft (channel);
 
+-- scheduled: messages that are sent at a time; there is no more of one that was sent
+
+CREATE TABLE scheduled (
+    account    uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    id         uuid NOT NULL,                   -- made by its author; the nonce of the message that it becomes
+    channel    uuid NOT NULL,                   -- perhaps it is no more: that is told when its time has come
+    text       text NOT NULL,
+    reply_to   bigint,
+    mentions   uuid[] NOT NULL DEFAULT '{}',
+    silent     boolean NOT NULL DEFAULT false,
+    at         timestamptz NOT NULL,
+    due        timestamptz NOT NULL,            -- when a process takes it: at its time, and again if that one is gone
+    begun      boolean NOT NULL DEFAULT false,  -- it may be a message already: neither changed nor cancelled any more
+    failed     text,                            -- the code with which it was refused
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, id)
+);
+
+CREATE INDEX scheduled_due ON scheduled (due) WHERE failed IS NULL;
+
+-- friend: what two are to each other, as each of them sees it
+
+CREATE TABLE friend (
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    other   uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    state   text NOT NULL CHECK (state IN ('friend', 'asked', 'waiting')),
+    since   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, other),
+    CHECK (account <> other)
+);
+
+CREATE INDEX friend_page ON friend (account, state, since, other);
+CREATE INDEX friend_other ON friend (other, account);
+
+-- Who may ask somebody, and who may open a channel with them; who has no row has not chosen.
+CREATE TABLE friend_privacy (
+    account  uuid PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    requests text NOT NULL DEFAULT 'everyone' CHECK (requests IN ('everyone', 'friends_of_friends', 'nobody')),
+    directs  text NOT NULL DEFAULT 'everyone' CHECK (directs IN ('everyone', 'friends'))
+);
+
 -- presence: how somebody chose to be seen, and when they were last there
 
 CREATE TABLE presence (

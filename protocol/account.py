@@ -27,8 +27,10 @@ from protocol.frame import (
     Time,
     Url,
 )
+from protocol.friend import Friend, PrivacyChoice
 from protocol.message import Message
 from protocol.presence import PresenceChoice
+from protocol.scheduled import Scheduled
 from protocol.user import User
 
 Username = Annotated[
@@ -351,10 +353,13 @@ class AccountExported(Body, frozen=True):
     devices: list[Device] = []
     keys: list[ApiKey] = []
     presence: Annotated[PresenceChoice | None, Meta(description="In the first part, like devices and keys.")] = None
+    privacy: Annotated[PrivacyChoice | None, Meta(description="In the first part, too.")] = None
     blocked: list[User] = []
+    friends: list[Friend] = []
     audit: list[AuditEntry] = []
     channels: list[ExportedChannel] = []
     drafts: list[Draft] = []
+    scheduled: list[Scheduled] = []
     reactions: list[ExportedReaction] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
@@ -375,8 +380,8 @@ class DeletionReceipt(Body, frozen=True):
     following: Annotated[
         dict[str, int],
         Meta(
-            description="What goes in the next minutes, and how many of each there are: you leave your channels, "
-            "and what you have said and put under messages is taken back."
+            description="What goes in the next minutes, and how many of each there are: you are nobody's friend, you "
+            "leave your channels, and what you have said and put under messages is taken back."
         ),
     ] = {}
 

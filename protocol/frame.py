@@ -87,6 +87,7 @@ def of(kind: str) -> Meta:
 UserId = Annotated[UUID, of("user")]
 DeviceId = Annotated[UUID, of("device")]
 ApiKeyId = Annotated[UUID, of("api_key")]
+ScheduledId = Annotated[UUID, of("scheduled")]
 ChannelId = Annotated[UUID, of("channel")]
 MessageSeq = Annotated[int, Meta(ge=1, le=2**53 - 1), of("message")]
 StreamId = Annotated[UUID, Meta(extra={"of": None}, description="A channel, or your account; others are `reset`.")]

@@ -65,9 +65,9 @@ STREAMS = """
 ## Streams
 
 Whatever lasts is told as a fact, and each fact stands in one *stream*: that of a channel (what is said and done there),
-or that of an account (what concerns nobody else: channels entered and left, marks, drafts). A stream's facts are
-numbered without gaps: `seq` 1, 2, 3 and so on; the last number is its `head`. A message is addressed by its channel and
-the `seq` of its `message.created`.
+or that of an account (what concerns nobody else: channels entered and left, marks, drafts, scheduled messages and
+friends). A stream's facts are numbered without gaps: `seq` 1, 2, 3 and so on; the last number is its `head`. A message
+is addressed by its channel and the `seq` of its `message.created`.
 
 So a stream and a number, a *cursor*, say exactly what a client has. Keep one for each stream, beside what you know of
 it, and do this with every fact, where `known` is the cursor of its stream:

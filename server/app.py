@@ -39,6 +39,7 @@ from server.posting import Posting
 from server.presence import Whereabouts
 from server.revocation import Revocations
 from server.router import Router
+from server.schedule import Schedule
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.wire import Socket
@@ -138,6 +139,7 @@ class Server:
             self.presence.run,
             self.erasures.run,
             self.graves.run,
+            self.schedule.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -170,7 +172,7 @@ class Server:
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
         self.grants = Grants(self.vital, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
-        self.erasures, self.graves = Erasures(self), Graves(self)
+        self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

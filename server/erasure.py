@@ -1,4 +1,4 @@
-"""What follows when an account was deleted: it leaves its channels, and its words and reactions go.
+"""What follows when an account was deleted: it is nobody's friend, leaves its channels, and its words and reactions go.
 
 (How chores are done is in server/chore.py.)
 
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.error import Missing
+from protocol.friend import FriendRemoved
 from protocol.message import MessageDeleted
 from protocol.reaction import ReactionRemoved
 from server import group
 from server.chore import Round
 from server.fact import changing
 from storage import erasure
+from storage import friend as friends
 from storage import message as messages
 from storage import reaction as reactions
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from server.app import Server
 
 _MOMENT = 0.1  # for what was on its way when the account was deleted
-_CHANNELS, _MESSAGES, _REACTIONS = 100, 5000, 200
+_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS = 50, 100, 5000, 200
 _AT_ONCE, _REACTIONS_AT_ONCE = 500, 50
 
 
@@ -43,6 +45,8 @@ class Erasures:
         await self._round.run()
 
     async def _erase(self, account: UUID) -> None:
+        while others := await friends.having(self._server.pool, account, _FRIENDS):
+            await self._part(account, others)
         while found := await erasure.channels(self._server.pool, account, _CHANNELS):
             for channel in found:
                 await self._leave(account, channel)
@@ -56,6 +60,13 @@ class Erasures:
                     await self._take_away(account, channel, some[at : at + _REACTIONS_AT_ONCE])
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
+
+    async def _part(self, account: UUID, others: Sequence[UUID]) -> None:
+        async with changing(self._server, *others) as change:
+            for other in await friends.forget(change.tx, account, others):
+                if change.holds(other):
+                    change.tell(FriendRemoved(stream=other, seq=change.next(other), user=account))
+        await self._round.breathe(account)
 
     async def _leave(self, account: UUID, channel: UUID) -> None:
         with contextlib.suppress(Missing):  # it was put out meanwhile

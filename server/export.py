@@ -16,7 +16,7 @@ from protocol.account import Account, AccountExported
 from protocol.codec import encode
 from protocol.error import Invalid
 from protocol.frame import Body
-from storage import api_key, device, export, presence
+from storage import api_key, device, export, friend, presence
 from storage.pool import BadData, Database
 
 _BYTES = 200_000
@@ -27,9 +27,11 @@ Section = Callable[[Database, UUID, str, int], Awaitable[Sequence[tuple[str, Bod
 # In this order; each is a list of the same name in the reply.
 _SECTIONS: dict[str, Section] = {
     "blocked": export.blocked,
+    "friends": export.friends,
     "audit": export.audit,
     "channels": export.channels,
     "drafts": export.drafts,
+    "scheduled": export.scheduled,
     "reactions": export.reactions,
     "messages": export.messages,
 }
@@ -46,6 +48,7 @@ async def part(db: Database, me: Account, here: UUID | None, after: str | None) 
         devices=await device.listing(db, me.id, here),
         keys=await api_key.listing(db, me.id),
         presence=await presence.chosen(db, me.id),
+        privacy=await friend.privacy(db, me.id),
     )
 
 

@@ -24,6 +24,7 @@ from protocol.channel import (
     Membership,
 )
 from protocol.error import Conflict, Forbidden, Invalid, Missing, Overloaded, SessionRevoked
+from server import friend
 from server.fact import Change, changing
 from storage import channel as channels
 from storage import grave, stream
@@ -102,6 +103,7 @@ async def pair(app: Server, one: UUID, other: UUID) -> UUID:
             return found
         if await users.visible(change.tx, one, other) is None:
             raise Missing
+        await friend.check_opening(change, one, other)
         channel = await _make(change, "direct" if one != other else "saved", one)
         await channels.pair(change.tx, one, other, channel)
         await _tell_entered(change, channel, await channels.enter(change.tx, channel, both, 0), one)
@@ -201,13 +203,22 @@ async def delete(app: Server, by: UUID, channel: UUID) -> None:
 
 
 async def block(app: Server, account: UUID, user: UUID) -> None:
-    """Neither writes to the other from here on."""
-    await _between(app, account, user, users.block)
+    """Neither writes to the other from here on, nor is anything to them."""
+    await _between(app, account, user, _block)
+
+
+async def _block(change: Change, account: UUID, user: UUID) -> None:
+    await users.block(change.tx, account, user)
+    await friend.part(change, account, user)
 
 
 async def unblock(app: Server, account: UUID, user: UUID) -> None:
     """They may write to each other again, if that was the only block."""
-    await _between(app, account, user, users.unblock)
+    await _between(app, account, user, _unblock)
+
+
+async def _unblock(change: Change, account: UUID, user: UUID) -> None:
+    await users.unblock(change.tx, account, user)
 
 
 async def _between(app: Server, account: UUID, user: UUID, change_it: Callable[..., Awaitable[None]]) -> None:
@@ -218,7 +229,7 @@ async def _between(app: Server, account: UUID, user: UUID, change_it: Callable[.
             if await channels.direct(change.tx, account, user) != known:
                 continue  # it was opened before the lock was ours
             await _check_living(change, account, user)
-            await change_it(change.tx, account, user)
+            await change_it(change, account, user)
             if known is not None:
                 change.withdraw(known)
         if known is not None:

@@ -114,6 +114,14 @@ def message(entry: Entry) -> Message:
     )
 
 
+def extra(text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool) -> Extra | None:
+    """What a message has besides its words; most have nothing."""
+    tags = hashtags(text)
+    if not (reply_to or mentions or silent or tags):
+        return None
+    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent)
+
+
 def hashtags(text: str) -> list[str]:
     """What a text is tagged with, in lower case, each once."""
     if "#" not in text:

@@ -310,7 +310,17 @@ async def erase(db: Database, account: UUID) -> dict[str, int]:
         account,
     )
     erased["api_key"] = int(tag.split()[-1])
-    for table in ("identity", "two_factor", "recovery_code", "ticket", "audit", "draft", "presence"):
+    for table in (
+        "identity",
+        "two_factor",
+        "recovery_code",
+        "ticket",
+        "audit",
+        "draft",
+        "scheduled",
+        "friend_privacy",
+        "presence",
+    ):
         tag = await db.execute(f"DELETE FROM {table} WHERE account = $1", account)
         erased[table] = int(tag.split()[-1])
     tag = await db.execute("DELETE FROM block WHERE account = $1 OR blocked = $1", account)

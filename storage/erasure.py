@@ -1,7 +1,7 @@
 """erasure: what is left of deleted accounts, bit by bit.
 
-An account is empty at once when it is deleted; its channels, messages and reactions follow in small transactions, so
-that nobody waits for them. A row in `erasure` says that there may be some left.
+An account is empty at once when it is deleted; its friends, channels, messages and reactions follow in small
+transactions, so that nobody waits for them. A row in `erasure` says that there may be some left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
     await tx.execute("INSERT INTO erasure (account) VALUES ($1) ON CONFLICT DO NOTHING", account)
     row = await tx.fetchrow(
         """
-        SELECT (SELECT count(*) FROM member WHERE account = $1) AS channel,
+        SELECT (SELECT count(*) FROM friend WHERE account = $1) AS friend,
+               (SELECT count(*) FROM member WHERE account = $1) AS channel,
                (SELECT count(*) FROM message WHERE author = $1 AND deleted_at IS NULL) AS message,
                (SELECT count(*) FROM reaction WHERE account = $1) AS reaction,
                (SELECT count(*) FROM mention WHERE account = $1) AS mention,
@@ -68,6 +69,6 @@ async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
-    for table in ("mention", "hidden", "draft", "presence", "erasure"):
+    for table in ("mention", "hidden", "draft", "scheduled", "presence", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

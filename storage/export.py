@@ -12,9 +12,13 @@ import msgspec
 from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
 from protocol.audit import AuditEntry
 from protocol.draft import Draft
+from protocol.friend import Friend
+from protocol.scheduled import Scheduled
 from protocol.user import User
 from storage import audit as audits
+from storage import friend as friend_rows
 from storage import message as message_rows
+from storage import scheduled as planned
 from storage import user as users
 from storage.pool import Database
 
@@ -75,6 +79,28 @@ async def drafts(db: Database, account: UUID, after: str, limit: int) -> list[tu
         limit,
     )
     return [(str(row["channel"]), Draft(**row)) for row in rows]
+
+
+async def scheduled(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Scheduled]]:
+    """What is to be sent later, and what could not be."""
+    rows = await db.fetch(
+        f"SELECT {planned.COLUMNS} FROM scheduled p WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["planned"]), planned.scheduled(row)) for row in rows]
+
+
+async def friends(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Friend]]:
+    """Its friends, and who waits for an answer of whom."""
+    rows = await db.fetch(
+        "SELECT other, state, since FROM friend WHERE account = $1 AND other > $2 ORDER BY other LIMIT $3",
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["other"]), friend_rows.friend(row)) for row in rows]
 
 
 async def reactions(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReaction]]:

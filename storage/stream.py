@@ -2,7 +2,7 @@
 
 Rule 1: whoever writes facts has locked their streams first, in the order of their ids.
 Rule 2: a fact takes the next seq in the transaction that stores it: no gap, no two with one number.
-Rule 3: words are not kept in facts: what tells of a message or a draft tells of its present state.
+Rule 3: words are not kept in facts: what tells of a message, sent or scheduled, or a draft tells of its present state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from protocol.draft import DraftCleared, DraftSaved
 from protocol.frame import Fact
 from protocol.message import Message
 from protocol.parts import parts
-from storage import draft, message
+from protocol.scheduled import ScheduledCancelled, ScheduledSaved
+from storage import draft, message, scheduled
 from storage.pool import Database, Pool, Row, Transaction
 
 # The access version of a stream that was deleted: newer than any that something was decided under.
@@ -122,7 +123,9 @@ async def members_among(db: Database, channel: UUID, accounts: Iterable[UUID]) -
 
 # Reading
 
-_SAVED, _CLEARED = (str(kind.__struct_config__.tag) for kind in (DraftSaved, DraftCleared))
+_SAVED, _CLEARED, _PLANNED, _CANCELLED = (
+    str(kind.__struct_config__.tag) for kind in (DraftSaved, DraftCleared, ScheduledSaved, ScheduledCancelled)
+)
 
 
 async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed | None:
@@ -135,10 +138,13 @@ async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed |
             (SELECT seq, 'message.created', NULL, seq FROM message
               WHERE channel = $1 AND seq > $2 ORDER BY seq LIMIT $3)
             ORDER BY 1 LIMIT $3)
-        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told, {message.COLUMNS}, {draft.COLUMNS}
+        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told,
+               {message.COLUMNS}, {draft.COLUMNS}, {scheduled.COLUMNS}
           FROM stream s LEFT JOIN facts f ON true LEFT JOIN message m ON m.channel = s.id AND m.seq = f.told
           LEFT JOIN draft d ON d.account = s.id
                AND d.channel = CASE WHEN f.kind = '{_SAVED}' THEN (f.data::json ->> 'channel')::uuid END
+          LEFT JOIN scheduled p ON p.account = s.id
+               AND p.id = CASE WHEN f.kind = '{_PLANNED}' THEN (f.data::json ->> 'scheduled')::uuid END
          WHERE s.id = $1 ORDER BY f.seq
         """,
         stream,
@@ -156,11 +162,15 @@ def _frame(row: Row, key: bytes) -> bytes:
     kind = row["kind"]
     if kind == _SAVED and row["drafted"] is None:
         kind = _CLEARED
+    if kind == _PLANNED and row["planned"] is None:
+        kind = _CANCELLED
     head = header(kind.encode(), key, row["fact"])
     if row["told"] is not None:
         return b'%b,"message":%b}' % (head, encode(message.message(row)))
     if kind == _SAVED:
         return b'%b,"draft":%b}' % (head, encode(draft.draft(row)))
+    if kind == _PLANNED:
+        return b'%b,"scheduled":%b}' % (head, encode(scheduled.scheduled(row)))
     data = row["data"].encode()
     return b"%b,%b" % (head, data[1:]) if data != b"{}" else head + b"}"
 
@@ -222,6 +232,8 @@ def _row(fact: Fact, frame: bytes) -> tuple[UUID, int, str, str, int | None]:
         return fact.stream, fact.seq, kind, "{}", told.seq
     if isinstance(fact, DraftSaved):
         return fact.stream, fact.seq, kind, encode({"channel": fact.draft.channel}).decode(), None
+    if isinstance(fact, ScheduledSaved):
+        return fact.stream, fact.seq, kind, encode({"scheduled": fact.scheduled.id}).decode(), None
     head = header(kind.encode(), str(fact.stream).encode(), fact.seq)
     assert frame.startswith(head)
     rest = frame[len(head) + 1 :].decode() or "}"

@@ -7,15 +7,16 @@ from protocol.user import User, Users
 from storage.pool import Database, Pool, Row
 from storage.standing import Standing
 
-# Columns that others may see, and nothing else.
-_PUBLIC = "a.id, a.username, a.display_name, a.bio, a.avatar, a.city, a.interests, a.created_at"
-_VISIBLE = """
+# Of an account that goes by `a`: columns that others may see, and nothing else; and whether $1 may see it.
+COLUMNS = "a.id, a.username, a.display_name, a.bio, a.avatar, a.city, a.interests, a.created_at"
+VISIBLE = """
     a.deleted_at IS NULL AND NOT EXISTS
     (SELECT FROM block b WHERE (b.account = a.id AND b.blocked = $1) OR (b.account = $1 AND b.blocked = a.id))
 """
 
 
-def _user(row: Row) -> User:
+def user_of(row: Row) -> User:
+    """A user from a row with these columns."""
     return User(
         id=row["id"],
         username=row["username"],
@@ -30,8 +31,8 @@ def _user(row: Row) -> User:
 
 async def visible(db: Database, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may see."""
-    row = await db.fetchrow(f"SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND {_VISIBLE}", viewer, user)
-    return _user(row) if row else None
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM account a WHERE a.id = $2 AND {VISIBLE}", viewer, user)
+    return user_of(row) if row else None
 
 
 async def living(db: Database, users: Iterable[UUID]) -> set[UUID]:
@@ -45,41 +46,41 @@ async def living(db: Database, users: Iterable[UUID]) -> set[UUID]:
 async def in_it(db: Pool, viewer: UUID, channel: UUID, user: UUID) -> User | None:
     """A member of a channel, also one who blocks or is blocked: both see each other there."""
     row = await db.fetchrow(
-        f"SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account WHERE m.channel = $1 AND m.account = $2",
+        f"SELECT {COLUMNS} FROM member m JOIN account a ON a.id = m.account WHERE m.channel = $1 AND m.account = $2",
         channel,
         user,
     )
-    return _user(row) if row else None
+    return user_of(row) if row else None
 
 
 async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may block: visible, or blocked already, and not the viewer."""
     row = await db.fetchrow(
         f"""
-        SELECT {_PUBLIC} FROM account a WHERE a.id = $2 AND a.id <> $1 AND a.deleted_at IS NULL
+        SELECT {COLUMNS} FROM account a WHERE a.id = $2 AND a.id <> $1 AND a.deleted_at IS NULL
            AND NOT EXISTS (SELECT FROM block b WHERE b.account = a.id AND b.blocked = $1)
         """,
         viewer,
         user,
     )
-    return _user(row) if row else None
+    return user_of(row) if row else None
 
 
 async def blocked_by(db: Pool, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer has blocked."""
     row = await db.fetchrow(
-        f"SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",
+        f"SELECT {COLUMNS} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",
         viewer,
         user,
     )
-    return _user(row) if row else None
+    return user_of(row) if row else None
 
 
 async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Users:
     """Everybody by name, strictly after `after`."""
     rows = await db.fetch(
         f"""
-        SELECT {_PUBLIC} FROM account a WHERE lower(a.username) ~>~ lower($2) AND {_VISIBLE}
+        SELECT {COLUMNS} FROM account a WHERE lower(a.username) ~>~ lower($2) AND {VISIBLE}
          ORDER BY lower(a.username) USING ~<~ LIMIT $3
         """,
         viewer,
@@ -94,24 +95,22 @@ async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
     literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = await db.fetch(
         f"""
-        SELECT {_PUBLIC} FROM account a
+        SELECT {COLUMNS} FROM account a
          WHERE (lower(a.username) LIKE '%' || lower($2) || '%' OR lower(a.display_name) LIKE '%' || lower($2) || '%')
-           AND {_VISIBLE}
+           AND {VISIBLE}
          ORDER BY lower(a.username) NOT LIKE lower($2) || '%', length(a.username), lower(a.username) LIMIT $3
         """,
         viewer,
         literal,
         limit,
     )
-    return Users(users=[_user(row) for row in rows], next=None)
+    return Users(users=[user_of(row) for row in rows], next=None)
 
 
 async def visible_all(db: Database, viewer: UUID, users: list[UUID]) -> list[User] | None:
     """Users every one of whom the viewer may see."""
-    rows = await db.fetch(
-        f"SELECT {_PUBLIC} FROM account a WHERE a.id = ANY ($2::uuid[]) AND {_VISIBLE}", viewer, users
-    )
-    return [_user(row) for row in rows] if len(rows) == len(set(users)) else None
+    rows = await db.fetch(f"SELECT {COLUMNS} FROM account a WHERE a.id = ANY ($2::uuid[]) AND {VISIBLE}", viewer, users)
+    return [user_of(row) for row in rows] if len(rows) == len(set(users)) else None
 
 
 async def in_channel(db: Database, channel: Standing, after: str | None, limit: int) -> Users:
@@ -119,7 +118,7 @@ async def in_channel(db: Database, channel: Standing, after: str | None, limit: 
     rows = await db.fetch(
         f"""
         SELECT s.access, p.* FROM stream s LEFT JOIN LATERAL (
-            SELECT {_PUBLIC} FROM member m JOIN account a ON a.id = m.account
+            SELECT {COLUMNS} FROM member m JOIN account a ON a.id = m.account
              WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower(a.username) ~>~ lower($2)
              ORDER BY lower(a.username) USING ~<~ LIMIT $3) p ON true
          WHERE s.id = $1
@@ -146,7 +145,7 @@ async def blocked(db: Database, account: UUID, after: str | None, limit: int) ->
     """Whom the account has blocked, by name, strictly after `after`."""
     rows = await db.fetch(
         f"""
-        SELECT {_PUBLIC} FROM block k JOIN account a ON a.id = k.blocked
+        SELECT {COLUMNS} FROM block k JOIN account a ON a.id = k.blocked
          WHERE k.account = $1 AND lower(a.username) ~>~ lower($2) ORDER BY lower(a.username) USING ~<~ LIMIT $3
         """,
         account,
@@ -157,4 +156,4 @@ async def blocked(db: Database, account: UUID, after: str | None, limit: int) ->
 
 
 def _page(rows: list[Row], limit: int, key: str) -> Users:
-    return Users(users=[_user(row) for row in rows[:limit]], next=rows[limit - 1][key] if len(rows) > limit else None)
+    return Users(users=[user_of(row) for row in rows[:limit]], next=rows[limit - 1][key] if len(rows) > limit else None)

@@ -91,7 +91,7 @@ async def test_who_leaves_takes_their_words_back_everywhere(ann: Person, bob: Pe
         await say(ann, channel, "canary three", reply_to=first)
     await ann.call(ChannelLeave(channel=both))  # words stay, and go with the account
     receipt = await delete(ann)
-    assert receipt.following == {"channel": 1, "message": 4, "reaction": 0, "mention": 1, "hidden": 0}
+    assert receipt.following == {"friend": 0, "channel": 1, "message": 4, "reaction": 0, "mention": 1, "hidden": 0}
     told = {(await bob.wait_for(MessageDeleted, SOON)).stream for _ in range(2)}
     assert told == {both, alone}
     for channel in (both, alone):

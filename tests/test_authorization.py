@@ -16,7 +16,16 @@ from server.access import PUBLIC_OPS
 from server.handlers import collect
 from server.hub import Hub
 from storage.ids import new_id
-from tests.authorization import checks, endings, matrix, mutants, queries, queries_account, queries_channel
+from tests.authorization import (
+    checks,
+    endings,
+    matrix,
+    mutants,
+    queries,
+    queries_account,
+    queries_channel,
+    queries_friend,
+)
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
 from tests.authorization.stage import Log, staged
@@ -24,6 +33,7 @@ from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
+QUERIES = (*queries_account.QUERIES, *queries_channel.QUERIES, *queries_friend.QUERIES)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -107,7 +117,7 @@ async def test_the_gates_hold_without_the_second_line_behind_them(world: World) 
                 await matrix.run(world, name, [matrix.nobody_refused])
 
 
-@pytest.mark.parametrize("query", (*queries_account.QUERIES, *queries_channel.QUERIES), ids=str)
+@pytest.mark.parametrize("query", QUERIES, ids=str)
 async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: queries.Query) -> None:
     for name in query.ops:
         with queries.queried(query):

@@ -4,6 +4,8 @@ Facts of messages are composed from bytes that were encoded before; that must gi
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -13,6 +15,7 @@ from protocol.codec import encode
 from protocol.document import Samples, tag
 from protocol.draft import DraftClear, DraftSave
 from protocol.frame import Event, Fact
+from protocol.friend import FriendAccept, FriendRemove, FriendRequest
 from protocol.message import (
     MessageDelete,
     MessageEdit,
@@ -22,6 +25,7 @@ from protocol.message import (
     MessageUnpin,
 )
 from protocol.reaction import ReactionAdd, ReactionRemove
+from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledFailed, ScheduledSent
 from server import Server
 from server.document import built_in
 from tests.chat import Phone, group, me, say, standing
@@ -78,8 +82,26 @@ async def happen(ann: Person, bob: Person, cid: Person, room: UUID, begun: UUID)
     await bob.call(ChannelMute(channel=room, until=None))
     await bob.call(DraftSave(channel=room, text="I", reply_to=rich))
     await bob.call(DraftClear(channel=begun))
+    await ann.call(FriendRequest(user=me(bob)))
+    await bob.call(FriendAccept(user=me(ann)))
+    await bob.call(FriendRemove(user=me(ann)))
     await ann.call(MessageDelete(channel=room, seq=first))
+    await plan(bob, room, mentions=[me(ann)])
     return first
+
+
+async def plan(bob: Person, channel: UUID, **fields: Any) -> UUID:
+    at = datetime.now(UTC) + timedelta(days=1)
+    frame = ScheduledCreate(channel=channel, text='a "plain" ünd sö', at=at, nonce=uuid4(), **fields)
+    return (await bob.call(frame)).id
+
+
+async def come(server: Server, bob: Person, cancelled: UUID, *due: UUID) -> None:
+    """What becomes of scheduled messages that were made before: one is cancelled, one sent, and one refused."""
+    await bob.call(ScheduledCancel(scheduled=cancelled))
+    await server.pool.execute("UPDATE scheduled SET due = now() WHERE id = ANY ($1::uuid[])", due)
+    await bob.wait_for(ScheduledSent, 10)
+    await bob.wait_for(ScheduledFailed, 10)
 
 
 async def test_every_fact_is_the_same_bytes_live_replayed_and_encoded(
@@ -88,14 +110,17 @@ async def test_every_fact_is_the_same_bytes_live_replayed_and_encoded(
     ann, bob, cid = [await connect(name) for name in ("ann", "bob", "cid")]
     begun = await group(bob)
     await bob.call(DraftSave(channel=begun, text="what is cleared later, and not told any more"))
+    planned = [await plan(bob, begun), await plan(bob, begun), await plan(bob, begun, reply_to=99)]
     phone = await Phone.open(server, bob.tokens_given.access)
     room = await group(ann, bob)
     changed = await happen(ann, bob, cid, room, begun)
+    await come(server, bob, *planned)
     await ann.call(ChannelRemoveMember(channel=await group(ann, bob), user=me(bob)))
 
     fresh = await start()  # it has nothing in memory
-    again, reply = await Phone.resume(fresh, bob.tokens_given.access, {me(bob): phone.seqs(me(bob))[0] - 1, room: 0})
-    heads = {me(bob): reply["head"], room: (await standing(bob, room)).head}
+    cursors = {me(bob): phone.seqs(me(bob))[0] - 1, room: 0, begun: 0}
+    again, reply = await Phone.resume(fresh, bob.tokens_given.access, cursors)
+    heads = {me(bob): reply["head"], **{one: (await standing(bob, one)).head for one in (room, begun)}}
     live, replayed = await facts(phone, heads), await facts(again, heads)
 
     assert (reply["reset"], fresh.streams.fetched) == ([], len(replayed))

@@ -126,7 +126,7 @@ async def test_a_key_for_messages_hears_channels_and_nothing_else_of_its_account
     seq = await say(bob, first)
     assert (await bot.wait_for(MessageCreated)).seq == seq
     second = await group(bob, ann)
-    await until(lambda: len(server.streams.get(second).audience) == 3)  # type: ignore[union-attr]
+    await until(lambda: (stream := server.streams.get(second)) is not None and len(stream.audience) == 3)
     seq = await say(bob, second, "in a channel that was entered later")
     assert (await bot.wait_for(MessageCreated)).stream == second
     await ann.call(MessageMarkRead(channel=second, seq=seq))

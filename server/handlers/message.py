@@ -46,7 +46,7 @@ from server.context import Context
 from server.fact import changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
-from server.posting import hashtags
+from server.posting import extra, hashtags
 from server.router import op
 from storage import channel as channels
 from storage import message as messages
@@ -62,15 +62,7 @@ _SMALL = 50
 @op(access=LOGGED_IN & sending())
 def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
     """Stored with others in one transaction; answered when that is committed."""
-    tags = hashtags(frame.text)
-    more = None
-    if frame.reply_to or frame.mentions or frame.silent or tags:
-        more = Extra(
-            reply_to=frame.reply_to,
-            mentions=list(dict.fromkeys(frame.mentions)),
-            hashtags=tags,
-            silent=frame.silent,
-        )
+    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
 
 

@@ -20,7 +20,7 @@ import json
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from msgspec import Struct
@@ -46,6 +46,7 @@ _TABLES = (
     "hidden",
     "reaction",
     "draft",
+    "scheduled",
 )
 
 
@@ -88,6 +89,7 @@ class Builder:
         self._at = datetime.now(UTC) - timedelta(hours=1)
         self.channels: dict[str, Channel] = {}
         self.emojis: dict[str, str] = {}
+        self.scheduled: dict[str, UUID] = {}
 
     @property
     def rows(self) -> Iterable[tuple[str, Values]]:
@@ -126,6 +128,7 @@ class Builder:
         self._say(channel, "ann", forwarded=json.dumps(forwarded))
         for name in ("ann", "tom", "eve"):
             self._draft(channel, name)
+            self._schedule(channel, name)
         self._far(channel, "ann", read=2, delivered=2)
         self._far(channel, "tom", read=6, delivered=8)
         # Of ann's own words, and what is left behind by who has gone.
@@ -148,6 +151,7 @@ class Builder:
                 hidden_by="own",
             )
         self._draft(foreign, "fay")
+        self._schedule(foreign, "fay")
         self._far(foreign, "own", read=11, delivered=11)
 
     def _others(self) -> None:
@@ -176,6 +180,8 @@ class Builder:
             self._say(saved, name)
             self._say(saved, name, text="", deleted_at=self._at)
         self._draft(self.channels["ann+tom"], "ann")
+        self._schedule(self.channels["ann+tom"], "ann", failed="forbidden")
+        self._schedule(self.channels["sid's saved"], "sid")
 
     def _account(self, name: str) -> None:
         """Facts that concern one person alone."""
@@ -300,6 +306,15 @@ class Builder:
     def _draft(self, channel: Channel, name: str) -> None:
         text = self._marks.private(name, "draft")
         self._rows["draft"].append({"account": self._people[name].id, "channel": channel.id, "text": text})
+
+    def _schedule(self, channel: Channel, name: str, **fields: Any) -> None:
+        """Due long after all tests; eve has happened upon an id that ann has made, too."""
+        at = self._at + timedelta(days=100)
+        text = self._marks.private(name, "scheduled message")
+        id = self.scheduled["ann in group"] if name == "eve" else uuid4()
+        row = {"account": self._people[name].id, "id": id, "channel": channel.id, "text": text, "at": at, "due": at}
+        self._rows["scheduled"].append(row | fields)
+        self.scheduled[f"{name} in {channel.name}"] = id
 
     def _tell(self, stream: UUID, kind: str, **data: Any) -> None:
         """One fact that is no message."""

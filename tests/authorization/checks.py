@@ -14,13 +14,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.error import Missing
-from server import group, login, outside, totp
+from server import friend, group, login, outside, totp
 from server.access import Bind
 from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
 from server.grant import Grants
-from server.handlers import channel, message, session, typing
+from server.handlers import channel, message, scheduled, session, typing
 from server.posting import Posting
 from server.router import Router
 from server.secret import Claims, Keyring
@@ -203,8 +203,8 @@ CODE = (
         ("user.get", "device.revoke", "api_key.revoke", "message.pins"),
     ),
     Code("refusals are told to others", Router, "_refuse", _told_to_others, ("user.get", "device.list")),
-    Code("others see the address", users, "_PUBLIC", users._PUBLIC.replace("a.bio", "a.email AS bio"), _SEEN),
-    Code("others see the place", users, "_PUBLIC", users._PUBLIC.replace("a.city", "a.latitude::text AS city"), _SEEN),
+    Code("others see the address", users, "COLUMNS", users.COLUMNS.replace("a.bio", "a.email AS bio"), _SEEN),
+    Code("others see the place", users, "COLUMNS", users.COLUMNS.replace("a.city", "a.latitude::text AS city"), _SEEN),
     Code("every scope allows everything", Session, "allows", lambda self, op: True, _SCOPED),
     Code("a scope allows its whole domain", Session, "allows", _siblings, _SCOPED),
     Code("a scope allows what begins like it", Session, "allows", _beginnings, ("user.blocked",)),
@@ -231,6 +231,18 @@ TEXTS = (
     Text(message, "_delete", "standing.owner != ctx.user", "False", ("message.delete", "message.delete_many")),
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
     Text(Posting, "send", "if channel.writes else 0", "", ("message.send",)),
+    Text(scheduled, "_held", "held.begun", "False", ("scheduled.update", "scheduled.cancel")),
+    Text(scheduled, "_check_unsent", "is not None", "is False", ("scheduled.create",)),
+    # who may turn to whom, and who is told what has become of it
+    Text(friend, "request", "me == user", "False", ("friend.request",)),
+    Text(friend, "_check_asking", "not await friends.may_ask(change.tx, me, user)", "False", ("friend.request",)),
+    Text(friend, "accept", ' or found.state == "waiting"', "", ("friend.accept",)),
+    Text(friend, "accept", "found is None or ", "found and ", ("friend.accept",)),
+    Text(friend, "end", "found.state in states", "True", ("friend.decline", "friend.remove")),
+    Text(friend, "part", "((one, other), (other, one))", "((one, other),)", ("friend.decline", "friend.remove")),
+    Text(friend, "part", "((one, other), (other, one))", "((other, one),)", ("friend.decline", "friend.remove")),
+    Text(group, "_block", "await friend.part(change, account, user)", "pass", ("user.block: a friend",)),
+    Text(group, "pair", "await friend.check_opening(change, one, other)", "pass", ("channel.open_direct",)),
     # what this process remembers
     Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start",)),
     Text(message, "history", "ctx.user not in stream.page.hiders", "True", ("message.history",)),

@@ -68,6 +68,14 @@ KINDS = {
         },
         outsiders=EVERYBODY_ELSE,
     ),
+    "scheduled": Kind(
+        hidden={
+            "somebody else's": lambda world, me: world.scheduled["sid in sid's saved"],
+            "a member's, for the same channel": lambda world, me: world.scheduled["tom in group"],
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=EVERYBODY_ELSE,
+    ),
     "channel": Kind(
         hidden={
             "somebody else's group": _channel("foreign"),

@@ -27,6 +27,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "instance": ("NULL",),
     "reaction": ("t.account", _MESSAGE),
     "revision": (_MESSAGE,),
+    "scheduled": ("t.account", "t.channel"),
     "stream": ("t.id",),
 }
 # What a refused try may leave: when somebody was last here, and that something was tried.

@@ -26,7 +26,7 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 
 # What is done there changes nothing about the socket that it was done with.
-_LEAVE_SOCKETS_ALONE = {"channel", "draft", "message", "reaction", "typing", "user"}
+_LEAVE_SOCKETS_ALONE = {"channel", "draft", "friend", "message", "reaction", "scheduled", "typing", "user"}
 
 
 class FoundError(AssertionError):
@@ -138,6 +138,8 @@ async def _ready(part: Part, also: str = "") -> None:
     if part.sample.first is not None:
         await world.ask(part.sample.first[0], part.sample.first[1](world))
     part.before, part.prepared = await world.rows(), also
+    if part.sample.first is not None:
+        await world.heard()
     world.touched = False
 
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from server import group
+from server import friend, group
 from server.access import LOGGED_IN, Rule
 from server.context import Context, Session
 from server.fact import Change
@@ -108,6 +108,14 @@ def _entry() -> AbstractContextManager[Any]:
     return patch.object(group, "_check_entry", _no_check)
 
 
+def _scheduled() -> AbstractContextManager[Any]:
+    return queried(query("WHERE p.account = $1 AND p.id = $2 FOR UPDATE", "p.account = $1"))
+
+
+def _seen() -> AbstractContextManager[Any]:
+    return patch.object(friend, "_check", _no_check)
+
+
 @contextmanager
 def _mark() -> Iterator[None]:
     with (
@@ -123,6 +131,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("channel.update", "channel"),
             ("channel.mute", "channel"),
             ("draft.save", "channel"),
+            ("scheduled.create", "channel"),
             ("message.edit", "channel"),
             ("message.delete", "channel"),
             ("message.delete_many", "channel"),
@@ -134,6 +143,17 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         _standing,
     ),
     ("channel.join", "channel"): _entry,
+    ("scheduled.update", "scheduled"): _scheduled,
+    ("scheduled.cancel", "scheduled"): _scheduled,
+    **dict.fromkeys(
+        (
+            ("friend.request", "user"),
+            ("friend.accept", "user"),
+            ("friend.decline", "user"),
+            ("friend.remove", "user"),
+        ),
+        _seen,
+    ),
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

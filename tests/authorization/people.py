@@ -34,6 +34,9 @@ PLAIN = {
     "channel.avatar": "one of the built-in ones",
     "channel.kind": "one of three",
     "fact.kind": "names of events",
+    "friend.state": "one of three",
+    "friend_privacy.requests": "one of three",
+    "friend_privacy.directs": "one of two",
     "identity.issuer": "an address of the operator's choice",
     "identity.provider": "a name of the operator's choice",
     "instance.key_id": "the server's",
@@ -42,6 +45,8 @@ PLAIN = {
     "migration.name": "the server's",
     "migration.checksum": "the server's",
     "presence.status": "one of four",
+    "scheduled.failed": "codes of refusals",
+    "scheduled.mentions": "ids",
     "ticket.kind": "one of five",
 }
 EVERYBODY = "Everybody's second name"

@@ -3,7 +3,8 @@
 from tests.authorization.queries import query
 
 _SEEN = ("user.get", "user.list", "user.search")
-_NAMED = (*_SEEN, "channel.create", "channel.open_direct", "channel.add_member")
+_BEFRIENDED = ("friend.request", "friend.accept", "friend.decline", "friend.remove", "friend.list")
+_NAMED = (*_SEEN, *_BEFRIENDED, "channel.create", "channel.open_direct", "channel.add_member")
 _TICKETS = ("account.verify_email", "account.reset_password", "account.claim", "account.link_external")
 _TRIED = (*_TICKETS, "account.login_second_step")
 QUERIES = (

@@ -10,6 +10,8 @@ cal      ann blocks him; his address is not confirmed
 adm, own the administrator and the owner of the server, which gives them no rights over people
 gone     an account that was deleted, of which nothing was erased
 eve, fay were put out of ann's group, and own another one (channels.py)
+
+What they are to each other is in FRIENDS and ASKED: ann's friends whom she does not see (any more) are left over.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -40,6 +43,24 @@ from tests.authorization.people import Key, Maker, Person, Values, new_key
 from tests.raw_socket import RawSocket, Reply
 
 BLOCKS = (("kim", "tom"), ("tom", "ivy"), ("bea", "ann"), ("bea", "tom"), ("bea", "kim"), ("ann", "cal"))
+FRIENDS = (
+    ("ann", "adm"),
+    ("own", "fay"),
+    ("tom", "own"),
+    ("eve", "fay"),
+    ("ann", "bea"),
+    ("ann", "cal"),
+    ("ann", "gone"),
+)
+ASKED = (("own", "ann"), ("eve", "ann"), ("ann", "ivy"), ("adm", "fay"), ("sid", "eve"))
+# Who may ask them, and who may open a direct channel with them.
+PRIVACY = {
+    "own": ("everyone", "everyone"),
+    "kim": ("nobody", "everyone"),
+    "fay": ("friends_of_friends", "everyone"),
+    "eve": ("nobody", "friends"),
+    "ann": ("everyone", "friends"),
+}
 PROGRAM = "a program that may read profiles"
 CLOSED = b"closed: "
 STATE = "a-state-that-only-who-started-the-login-knows"
@@ -59,6 +80,10 @@ _FLAWS = """
      WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
            (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
     UNION ALL
+    SELECT 'friends ' || f.account || ' ' || f.other FROM friend f
+     WHERE NOT EXISTS (SELECT FROM friend g WHERE (g.account, g.other) = (f.other, f.account)
+       AND (f.state, g.state) IN (('friend', 'friend'), ('asked', 'waiting'), ('waiting', 'asked')))
+    UNION ALL
     SELECT 'words of ' || m.channel || ' ' || m.seq || ' in ' || f.kind FROM message m, fact f
      WHERE length(m.text) > 15 AND position(m.text IN f.data) > 0
 """
@@ -73,6 +98,7 @@ class World:
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
         self.emojis: dict[str, str] = {}
+        self.scheduled: dict[str, UUID] = {}
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
@@ -104,7 +130,7 @@ class World:
         self.people["gone"] = await maker.make("gone", deleted=True)
         builder = Builder(self.people, self.marks)
         builder.build()
-        self.channels, self.emojis = builder.channels, builder.emojis
+        self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
@@ -112,6 +138,7 @@ class World:
             await self.insert(table, values)
         for blocker, blocked in BLOCKS:
             await self.insert("block", {"account": self.people[blocker].id, "blocked": self.people[blocked].id})
+        await self._friends()
         await self._loose_tickets()
         self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
         await self.insert("api_key", row)
@@ -120,6 +147,16 @@ class World:
         await self.memory.learn(self.channels.values(), self.people)
         self.memory.restore()
         await self.listen()
+
+    async def _friends(self) -> None:
+        pairs = [(*pair, "friend", "friend") for pair in FRIENDS] + [(*pair, "waiting", "asked") for pair in ASKED]
+        for one, other, of_one, of_other in pairs:
+            for account, peer, state in ((one, other, of_one), (other, one, of_other)):
+                row = {"account": self.people[account].id, "other": self.people[peer].id, "state": state}
+                await self.insert("friend", row)
+        for name, (requests, directs) in PRIVACY.items():
+            row = {"account": self.people[name].id, "requests": requests, "directs": directs}
+            await self.insert("friend_privacy", row)
 
     async def _loose_tickets(self) -> None:
         """Tickets of nobody's account: who has one may use it."""

@@ -11,8 +11,10 @@ from protocol.channel import ChannelGet
 from protocol.draft import DraftList
 from protocol.error import Refusal, refusal
 from protocol.frame import Failure, Request
+from protocol.friend import FriendList
 from protocol.message import MessageHistory, MessageMarkDelivered, MessageMarkRead
 from protocol.presence import PresenceUnwatch, PresenceWatch
+from protocol.scheduled import ScheduledList
 from protocol.session import SessionOpen
 from server import Server
 from tests.chat import Phone
@@ -57,6 +59,8 @@ class Device:
             await self._read(channel)
         if view.whole:
             view.drafts = {one["channel"]: one for one in (await self._call(DraftList()))["drafts"]}
+            view.scheduled = {one["id"]: one for one in (await self._call(ScheduledList(limit=100)))["scheduled"]}
+            view.friends = {one["user"]: one for one in (await self._call(FriendList()))["friends"]}
         await self.catch_up()
         return reply
 

@@ -48,6 +48,12 @@ class Place:
         """A channel that somebody has made."""
         return self._world.channels[self._place % len(self._world.channels)]
 
+    @property
+    def scheduled(self) -> UUID:
+        """One of the account's scheduled messages, or one that does not exist."""
+        mine = sorted(self._device.view.scheduled)
+        return UUID(mine[self._place % len(mine)]) if mine else uuid4()
+
     def seqs(self, many: int = 1, *, mine: bool = False) -> tuple[UUID, list[int]]:
         """Messages that are there; who holds none knows how many facts there were."""
         view, found = self._device.view, {}

@@ -12,7 +12,7 @@ Message = dict[str, Any]
 
 
 class View:
-    """Of one account; `whole` with messages and drafts, else only how one stands in channels."""
+    """Of one account; `whole` with messages, drafts and friends, else only how one stands in channels."""
 
     def __init__(self, account: UUID, *, whole: bool) -> None:
         self.account, self.whole = str(account), whole
@@ -23,6 +23,9 @@ class View:
         self.read_at: dict[str, int] = {}  # the head of a channel when its messages were read
         self.hidden: set[tuple[str, int]] = set()  # of which the channel's stream may tell only later
         self.drafts: dict[str, dict[str, Any]] = {}
+        self.scheduled: dict[str, dict[str, Any]] = {}
+        self.sent: dict[str, tuple[UUID, int]] = {}
+        self.friends: dict[str, dict[str, Any]] = {}
 
     def take(self, fact: dict[str, Any]) -> str | None:
         """Apply a fact; the channel that was entered, if one was."""
@@ -78,6 +81,29 @@ class View:
     def _draft_cleared(self, fact: dict[str, Any]) -> None:
         self.drafts.pop(fact["channel"], None)
 
+    def _scheduled_saved(self, fact: dict[str, Any]) -> None:
+        self.scheduled[fact["scheduled"]["id"]] = fact["scheduled"]
+
+    def _scheduled_cancelled(self, fact: dict[str, Any]) -> None:
+        self.scheduled.pop(fact["scheduled"], None)
+
+    def _scheduled_sent(self, fact: dict[str, Any]) -> None:
+        assert fact["scheduled"] not in self.sent, "sent twice"
+        self.scheduled.pop(fact["scheduled"], None)
+        self.sent[fact["scheduled"]] = UUID(fact["channel"]), fact["message"]
+
+    def _scheduled_failed(self, fact: dict[str, Any]) -> None:
+        if fact["scheduled"] in self.scheduled:
+            self.scheduled[fact["scheduled"]]["failed"] = fact["code"]
+
+    def _friend_requested(self, fact: dict[str, Any]) -> None:
+        self.friends[fact["friend"]["user"]] = fact["friend"]
+
+    _friend_added = _friend_requested
+
+    def _friend_removed(self, fact: dict[str, Any]) -> None:
+        self.friends.pop(fact["user"], None)
+
     # Facts of a channel
 
     def _channel(self, fact: dict[str, Any]) -> None:
@@ -109,6 +135,8 @@ class View:
             "channels": {channel: known | self._left(channel) for channel, known in standings.items()},
             "messages": {channel: plain(self.messages[channel].values()) for channel in self.memberships},
             "drafts": self.drafts,
+            "scheduled": self.scheduled,
+            "friends": self.friends,
             "heads": self.cursors,
         }
 

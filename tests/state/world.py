@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from protocol.channel import ChannelCreate, ChannelOpenDirect
 from protocol.frame import Request
 from protocol.message import MessageEdit, MessageForward, MessageSend
+from protocol.scheduled import ScheduledCreate
 from server import Server
 from tests.chat import registered
 from tests.state.device import Build, Device
@@ -29,6 +30,7 @@ class World:
         self.devices = [Device(servers, *people[who], whole=whole) for who, whole in DEVICES]
         self.channels: list[UUID] = []
         self.words = Words()
+        self.scheduled: dict[str, str] = {}
         self._doing: list[asyncio.Task[None]] = []
         self.unchecked = 0  # how much was done since the last check
 
@@ -67,6 +69,8 @@ class World:
             self.words.put(frame.channel, reply["seq"], at=reply["seq"], text=frame.text)
         elif isinstance(frame, MessageEdit) and reply["seq"]:
             self.words.put(frame.channel, frame.seq, at=reply["seq"], text=frame.text)
+        elif isinstance(frame, ScheduledCreate):
+            self.scheduled[reply["id"]] = reply["text"]
         elif isinstance(frame, MessageForward):
             self.words.forwarded[frame.channel, reply["seq"]] = frame.source, frame.seq
 
@@ -80,6 +84,18 @@ class World:
         async with self.devices[who].busy:
             await self.devices[who].come_back(node)
 
+    async def come(self) -> None:
+        """It is time for all that is scheduled."""
+        self.unchecked += 1
+        await self._servers[0].pool.execute("UPDATE scheduled SET due = now() WHERE failed IS NULL AND NOT begun")
+
+    async def _all_is_sent(self) -> None:
+        """Nothing is due any more, and it is known what was said by that."""
+        left = "SELECT EXISTS (SELECT FROM scheduled WHERE failed IS NULL AND (begun OR due <= now()))"
+        async with asyncio.timeout(10):
+            while await self._servers[0].pool.fetchval(left):
+                await asyncio.sleep(0.01)
+
     async def rest(self) -> None:
         """Until everything that was asked is answered."""
         await asyncio.gather(*self._doing)
@@ -89,6 +105,7 @@ class World:
         """What everybody knows is what who comes anew is told."""
         self.unchecked = 0
         await self.rest()
+        await self._all_is_sent()
         await presences_settle([device for device in self.devices if device.phone is not None])
         for number, device in enumerate(self.devices):
             if device.phone is None:
@@ -108,6 +125,8 @@ class World:
             reading = readings[DEVICES[who][0]]
             await device.reach(reading.state["heads"])
             assert device.view.state() == (reading.state if device.view.whole else reading.outline)
+            for id, (channel, seq) in device.view.sent.items():
+                self.words.put(channel, seq, at=seq, text=self.scheduled[id])
         for reading in readings:
             await reading.judge(self.words, readings)
 

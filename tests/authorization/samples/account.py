@@ -247,7 +247,7 @@ _ONESELF = {
         lambda world: frames.AccountExport(),
         shows_own_words=True,
         shows_blocked=True,
-        proves=lambda reply: len(reply["blocked"]) == 1 and reply["messages"],
+        proves=lambda reply: len(reply["blocked"]) == 1 and len(reply["friends"]) == 7 and reply["messages"],
     ),
     "delete": Sample(
         _delete,

@@ -90,7 +90,19 @@ _MAKING = {
     "open_direct": Sample(
         lambda world: frames.ChannelOpenDirect(user=world.tom.id),
         touches=frozenset({"tom"}),
+        wrong={
+            "who talks with friends only": Wrong(
+                "forbidden", lambda world: frames.ChannelOpenDirect(user=world.eve.id)
+            ),
+        },
         proves=lambda reply: (reply["read"], reply["unread"]) == (3, 0),
+    ),
+    "open_direct: with a friend, who talks with friends only": Sample(
+        lambda world: frames.ChannelOpenDirect(user=world.eve.id),
+        by="fay",
+        outsiders=frozenset(),
+        touches=frozenset({"eve"}),
+        told={"channel.joined": frozenset({"fay", "eve"})},
     ),
     "open_direct: a new one": Sample(
         lambda world: frames.ChannelOpenDirect(user=world.own.id),

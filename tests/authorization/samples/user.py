@@ -11,9 +11,15 @@ SAMPLES = {
     "search": Sample(lambda world: UserSearch(text=EVERYBODY, limit=100), proves=lambda reply: len(reply["users"]) > 3),
     "block": Sample(
         lambda world: UserBlock(user=world.tom.id),
-        touches=frozenset({"ann+tom"}),
+        touches=frozenset({"ann+tom", "tom"}),  # own is his friend
         reaches=frozenset({"somebody I block"}),
         insiders=frozenset({"blocker"}),
+    ),
+    "block: a friend": Sample(
+        lambda world: UserBlock(user=world.adm.id),
+        outsiders=frozenset(),
+        touches=frozenset({"adm"}),
+        told={"friend.removed": frozenset({"ann", "adm"})},
     ),
     "unblock": Sample(
         lambda world: UserUnblock(user=world.tom.id),
