@@ -9,6 +9,8 @@ Rule 4: an op that changes who the socket speaks for runs alone: it waits for th
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -67,6 +69,12 @@ class Op:
         self.awaits = inspect.iscoroutinefunction(handler)
         self.metric = OpMetric(self.name)
 
+    def of_another_server(self) -> Op:
+        """The same op, counted anew."""
+        one = copy.copy(self)
+        one.metric = OpMetric(self.name)
+        return one
+
     def check(self, public: frozenset[str]) -> None:
         """Refuse what could not be addressed or authorized."""
         where = f"{self.file}:{self.line} {self.handler.__name__}"
@@ -117,8 +125,13 @@ def _promised_reply(frame: type[Request[Any]]) -> Any:
     return None
 
 
-def id_fields(frame: type[msgspec.Struct]) -> Iterable[tuple[str, str]]:
+@functools.cache
+def id_fields(frame: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
     """The fields of a request that name something existing, with the kind of thing."""
+    return tuple(_id_fields(frame))
+
+
+def _id_fields(frame: type[msgspec.Struct]) -> Iterable[tuple[str, str]]:
     for field in msgspec.structs.fields(frame):
         kinds = set(_kinds(field.type))
         if None in kinds:
@@ -144,6 +157,7 @@ def _kinds(hint: Any) -> Iterable[str | None]:
             yield from _kinds(argument)
 
 
+@functools.cache
 def _has_unchecked_time(hint: Any) -> bool:
     """Whether a request would take times that PostgreSQL can't be told."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
@@ -162,8 +176,7 @@ class Router:
             declared: Op | None = getattr(handler, "__op__", None)
             if declared is None:
                 raise StartError(f"{handler!r} is no handler: decorate it with @op(access=…)")
-            one = Op(declared.handler, declared.access, "", declared.alone)
-            one.limit = declared.limit
+            one = declared.of_another_server()
             one.check(allowed)
             if one.name in self.ops:
                 raise StartError(f"{one.name} has two handlers: {self.ops[one.name].file} and {one.file}")

@@ -26,7 +26,7 @@ CAUGHT: dict[str, tuple[Scenario, str]] = {
     "ON CONFLICT numbering": (scenarios.lost_replies, "3 numbers have no gap"),
     "unsorted locks": (scenarios.crowd, "10 no deadlock"),
 }
-ALWAYS = {"no dedupe", "changes leave the page"}  # the others take longer, and go with the slow tests
+ALWAYS = {"no dedupe"}  # the others take longer, and go with the slow tests
 SCENARIOS = list(dict.fromkeys(scenario for scenario, _ in CAUGHT.values()))
 PACE: dict[Scenario, tuple[int, float]] = {  # messages, and how many a second
     scenarios.quiet: (60, 10.0),
