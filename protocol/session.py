@@ -78,7 +78,8 @@ class SessionOpened(Body, frozen=True):
 class SessionOpen(Request[SessionOpened], tag="session.open", frozen=True):
     """Log this socket in with an access token or an API key.
 
-    An API key without the scope `*` hears channels (with `message.history`), and nothing of its account's own stream.
+    One account may do so 300 times a minute. An API key without the scope `*` hears channels (with `message.history`),
+    and nothing of its account's own stream.
     """
 
     token: Secret

@@ -41,11 +41,6 @@ class Carrier:
         """Who gets what others publish."""
         self._take, self._pass_on = take, pass_on
 
-    @property
-    def alive(self) -> bool:
-        """Whether something may be on its way."""
-        return self._bus.alive and self._bus.others > 0
-
     def follow(self, stream: UUID) -> None:
         """Hear of a stream."""
         self._bus.follow([stream.bytes])

@@ -52,7 +52,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Annotated[Path | None, about("folder for everything the server keeps")] = None
     database_url: Annotated[str, about("PostgreSQL 15 or newer; empty starts the embedded one")] = ""
     redis_url: Annotated[str, about("Redis 7 or Valkey; empty starts the embedded one")] = ""
-    pool_size: Annotated[int, about("database connections of each worker", ge=2, le=200)] = 10
+    pool_size: Annotated[
+        int, about("database connections of each worker for requests; it has five more", ge=2, le=200)
+    ] = 10
     acquire_timeout: Annotated[float, about("seconds to wait for a free database connection", gt=0, le=30)] = 0.5
     query_timeout: Annotated[float, about("seconds one query may take", gt=0, le=600)] = 10.0
     disk_free_mib: Annotated[int, about("below this much free space /readyz says no", ge=0)] = 256

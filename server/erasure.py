@@ -15,6 +15,7 @@ from uuid import UUID
 from protocol.error import Missing
 from protocol.friend import FriendRemoved
 from protocol.message import MessageDeleted
+from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
 from server import group
 from server.chore import Round
@@ -52,12 +53,12 @@ class Erasures:
                 await self._leave(account, channel)
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
-                for at in range(0, len(seqs), _AT_ONCE):
-                    await self._empty(account, channel, seqs[at : at + _AT_ONCE])
+                for some in parts(seqs, _AT_ONCE):
+                    await self._empty(account, channel, some)
         while given := await erasure.reactions(self._server.pool, account, _REACTIONS):
-            for channel, some in given.items():
-                for at in range(0, len(some), _REACTIONS_AT_ONCE):
-                    await self._take_away(account, channel, some[at : at + _REACTIONS_AT_ONCE])
+            for channel, emojis in given.items():
+                for few in parts(emojis, _REACTIONS_AT_ONCE):
+                    await self._take_away(account, channel, few)
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
 

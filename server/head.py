@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from protocol.error import Refusal
+from protocol.parts import parts
 from server.audience import Batch, Stream
 from storage import stream as storage
 from storage.pool import Pool
@@ -58,8 +59,8 @@ class Heads:
 
     async def poll(self, streams: Sequence[Stream]) -> None:
         """Look whether these streams are further on than is known here."""
-        for at in range(0, len(streams), _AT_ONCE):
-            known = {one.id: Place(one.id, one.head, one.access) for one in streams[at : at + _AT_ONCE]}
+        for some in parts(streams, _AT_ONCE):
+            known = {one.id: Place(one.id, one.head, one.access) for one in some}
             moved = await storage.moved(self._pool, list(known.values()))
             ahead = {place.id for place in moved if place.head < known[place.id].head and place.access != GONE}
             for place in moved:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.error import Refusal
+from protocol.parts import parts
 from server.arrival import Arrivals
 from server.audience import Batch, Stream
 from server.core import frame
@@ -180,8 +181,8 @@ class Streams:
         fresh = stream.audience
         while fresh or not versions:
             checked.update(fresh)
-            for at in range(0, max(1, len(fresh)), _AT_ONCE):
-                versions.append(await self._check_some(stream, fresh[at : at + _AT_ONCE]))
+            for some in parts(fresh, _AT_ONCE) if fresh else [fresh]:  # of nobody, too, there is a version
+                versions.append(await self._check_some(stream, some))
             fresh = [ctx for ctx in stream.audience if ctx not in checked]
         stream.access = max(stream.access, min(versions))
         stream.page = None

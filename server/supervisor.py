@@ -33,6 +33,7 @@ from storage.migrate import migrate
 from storage.pool import Pool
 
 log = logging.getLogger("onesocket.supervisor")
+_JOURNAL_CONNECTIONS = 2
 _SPARE_CONNECTIONS = 20  # for the supervisor itself, backups and somebody with psql
 _FIRST_PAUSE, _LONGEST_PAUSE, _STABLE = 0.1, 5.0, 10.0
 
@@ -139,7 +140,8 @@ class Supervisor:
                 postgres=not config.database_url,
                 redis=not config.redis_url,
                 max_connections=max(
-                    100, config.workers * (config.pool_size + VITAL_CONNECTIONS + 2) + _SPARE_CONNECTIONS
+                    100,
+                    config.workers * (config.pool_size + VITAL_CONNECTIONS + _JOURNAL_CONNECTIONS) + _SPARE_CONNECTIONS,
                 ),
             )
             await self._embedded.start()

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from protocol.parts import parts
 from protocol.presence import Chosen, Presence, PresenceChoice
 from storage.pool import Database
 
@@ -218,8 +219,7 @@ class Leases:
     async def elsewhere(self, accounts: Sequence[UUID]) -> set[UUID] | None:
         """Those of these accounts that are on other nodes."""
         found: set[UUID] = set()
-        for at in range(0, len(accounts), _AT_ONCE):
-            some = accounts[at : at + _AT_ONCE]
+        for some in parts(accounts, _AT_ONCE):
             flags = await self._flags([account.bytes for account in some])
             if flags is None:
                 return None

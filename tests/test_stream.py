@@ -287,8 +287,8 @@ async def test_without_redis_the_poll_delivers_within_little_more_than_a_second(
     ann, bob = await connect("ann", to=one), await connect("bob", to=other)
     channel = await group(ann, bob)
     phone = await Phone.open(other, access(bob))
-    assert not one.carrier.alive
-    assert not other.carrier.alive
+    assert not one.bus.alive
+    assert not other.bus.alive
     loop = asyncio.get_running_loop()
     for number in range(1, 4):
         began = loop.time()
