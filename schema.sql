@@ -177,8 +177,11 @@ CREATE TABLE stream (
     head     bigint NOT NULL DEFAULT 0,         -- the seq of its last fact
     access   bigint NOT NULL DEFAULT 1,         -- one more whenever somebody loses a right here
     kept     bigint NOT NULL DEFAULT 0,         -- facts up to here may be gone: older cursors are reset
-    moved_at timestamptz NOT NULL DEFAULT now()
+    moved_at timestamptz NOT NULL DEFAULT now(),
+    guard    uuid                               -- the space whose access version counts here, too
 ) WITH (fillfactor = 50);                       -- so that a moved head stays on its page
+
+CREATE INDEX stream_guard ON stream (guard) WHERE guard IS NOT NULL;
 
 -- The facts that are no messages, as they were told.
 CREATE TABLE fact (
@@ -193,11 +196,32 @@ CREATE TABLE fact (
 
 CREATE INDEX fact_at ON fact (at);
 
+-- space: communities; each is a stream, too, whose access version counts in all of its channels
+
+CREATE TABLE space (
+    id          uuid PRIMARY KEY REFERENCES stream ON DELETE CASCADE,
+    name        text NOT NULL,
+    description text NOT NULL DEFAULT '',
+    avatar      text NOT NULL DEFAULT '',
+    open        boolean NOT NULL DEFAULT false, -- found and entered by everybody
+    owner       uuid REFERENCES account,
+    creator     uuid REFERENCES account ON DELETE SET NULL,
+    nonce       uuid NOT NULL,                  -- the creator's: the same again is a retry
+    members     integer NOT NULL DEFAULT 0,
+    structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    deleted_at  timestamptz                     -- nobody has a right there any more; what is left goes bit by bit
+);
+
+CREATE UNIQUE INDEX space_nonce ON space (creator, nonce);
+CREATE INDEX space_open ON space (members DESC, id) WHERE open AND deleted_at IS NULL;
+
 -- channel
 
 CREATE TABLE channel (
     id          uuid PRIMARY KEY REFERENCES stream ON DELETE CASCADE,
-    kind        text NOT NULL CHECK (kind IN ('direct', 'group', 'saved')),
+    kind        text NOT NULL CHECK (kind IN (
+                    'direct', 'group', 'saved', 'text', 'broadcast', 'voice', 'stage', 'forum', 'category', 'thread')),
     name        text NOT NULL DEFAULT '',
     topic       text NOT NULL DEFAULT '',
     description text NOT NULL DEFAULT '',
@@ -207,10 +231,16 @@ CREATE TABLE channel (
     creator     uuid REFERENCES account ON DELETE SET NULL,
     nonce       uuid,                           -- the creator's: the same again is a retry
     members     integer NOT NULL DEFAULT 0,
-    created_at  timestamptz NOT NULL DEFAULT now()
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    space       uuid REFERENCES space ON DELETE CASCADE,
+    parent      uuid REFERENCES channel ON DELETE SET NULL,  -- its category; of a thread its channel
+    position    integer NOT NULL DEFAULT 0,
+    slow        integer NOT NULL DEFAULT 0      -- seconds between two messages of one author
 );
 
 CREATE UNIQUE INDEX channel_nonce ON channel (creator, nonce);
+CREATE INDEX channel_space ON channel (space) WHERE space IS NOT NULL AND kind <> 'thread';
+CREATE INDEX channel_parent ON channel (parent) WHERE parent IS NOT NULL;
 
 -- Who is in it, and how far; positions never go back.
 CREATE TABLE member (
@@ -235,6 +265,129 @@ CREATE TABLE direct (
 );
 
 CREATE UNIQUE INDEX direct_channel ON direct (channel);
+
+-- space: who is in it. Roles that are no more may still be named here: they mean nothing.
+CREATE TABLE space_member (
+    space       uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account     uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    joined_at   timestamptz NOT NULL DEFAULT now(),
+    nick        text NOT NULL DEFAULT '',
+    name        text COLLATE "C" NOT NULL,      -- what they are listed by: the nick or the name, folded
+    roles       uuid[] NOT NULL DEFAULT '{}',
+    timeout_until timestamptz,
+    PRIMARY KEY (space, account)
+) WITH (fillfactor = 90);
+
+CREATE INDEX space_member_account ON space_member (account, space);
+CREATE INDEX space_member_name ON space_member (space, name, account);
+CREATE INDEX space_member_roles ON space_member USING gin (roles) WITH (fastupdate = off);
+
+-- Everyone's role has the id of the space and position 0.
+CREATE TABLE role (
+    id          uuid PRIMARY KEY,
+    space       uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name        text NOT NULL,
+    colour      integer,                        -- 0xRRGGBB
+    position    integer NOT NULL,
+    permissions bigint NOT NULL,
+    apart       boolean NOT NULL DEFAULT false, -- its members are listed apart
+    mentionable boolean NOT NULL DEFAULT false,
+    nonce       uuid,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX role_space ON role (space, position);
+
+-- What a channel or category allows and denies to a role or member.
+CREATE TABLE overwrite (
+    channel uuid NOT NULL REFERENCES channel ON DELETE CASCADE,
+    target  uuid NOT NULL,
+    member  boolean NOT NULL,                   -- of a member, not of a role
+    allow   bigint NOT NULL,
+    deny    bigint NOT NULL,
+    PRIMARY KEY (channel, target),
+    CHECK (allow & deny = 0)
+);
+
+CREATE TABLE ban (
+    space   uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    by      uuid NOT NULL,
+    reason  text NOT NULL DEFAULT '',
+    at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (space, account)
+);
+
+CREATE INDEX ban_page ON ban (space, at, account);
+
+-- Until when who wrote into a slow channel has to wait.
+CREATE TABLE pace (
+    channel uuid NOT NULL REFERENCES channel ON DELETE CASCADE,
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    until   timestamptz NOT NULL,
+    PRIMARY KEY (channel, account)
+);
+
+-- How far somebody is in a channel of a space. Who has no row there has not looked yet.
+CREATE TABLE mark (
+    channel     uuid NOT NULL REFERENCES channel ON DELETE CASCADE,
+    account     uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    delivered   bigint NOT NULL DEFAULT 0,
+    read        bigint NOT NULL DEFAULT 0,
+    muted_until timestamptz,
+    PRIMARY KEY (channel, account)
+) WITH (fillfactor = 80);
+
+CREATE INDEX mark_account ON mark (account, channel);
+
+-- What was done in a space, by whom and why.
+CREATE TABLE deed (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    space  uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    at     timestamptz NOT NULL DEFAULT now(),
+    by     uuid,                                -- null: the server itself
+    action text NOT NULL,
+    target uuid,
+    before text NOT NULL DEFAULT '{}',          -- JSON of what changed, as it was
+    after  text NOT NULL DEFAULT '{}',
+    reason text NOT NULL DEFAULT ''
+);
+
+CREATE INDEX deed_page ON deed (space, id DESC);
+
+-- invite: ways into a space
+
+CREATE TABLE invite (
+    code       text PRIMARY KEY,
+    space      uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    by         uuid REFERENCES account ON DELETE CASCADE,
+    role       uuid REFERENCES role ON DELETE CASCADE,  -- given to who comes in by it
+    uses       integer NOT NULL DEFAULT 0,
+    most       integer,                         -- null: any number
+    vanity     boolean NOT NULL DEFAULT false,
+    expires_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX invite_space ON invite (space, created_at);
+CREATE UNIQUE INDEX invite_vanity ON invite (space) WHERE vanity;
+
+-- Holds streams until the transaction ends, in the order of their ids. Before that the spaces that count: who changes one
+-- holds it alone, who changes one of its channels together with others; so a right taken away in a space is taken away
+-- in all of its channels at once.
+CREATE FUNCTION stream_lock(wanted uuid[], OUT id uuid, OUT head bigint, OUT access bigint)
+RETURNS SETOF record LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM CASE WHEN l.alone THEN pg_advisory_xact_lock(l.key) ELSE pg_advisory_xact_lock_shared(l.key) END FROM (
+        SELECT g.key, bool_or(g.alone) AS alone FROM (
+            SELECT uuid_hash_extended(s.guard, 0) AS key, false AS alone FROM stream s
+             WHERE s.id = ANY (wanted) AND s.guard IS NOT NULL
+            UNION ALL SELECT uuid_hash_extended(p.id, 0), true FROM space p WHERE p.id = ANY (wanted)) g
+         GROUP BY g.key ORDER BY g.key) l;
+    PERFORM FROM stream s WHERE s.id = ANY (wanted) ORDER BY s.id FOR NO KEY UPDATE;
+    RETURN QUERY SELECT s.id, s.head, s.access + coalesce((SELECT g.access FROM stream g WHERE g.id = s.guard), 0)
+                   FROM stream s WHERE s.id = ANY (wanted);
+END $$;
 
 -- message: the facts that are messages; message_append alone writes them, so no foreign key is checked for each
 
@@ -294,25 +447,34 @@ CREATE INDEX hidden_message ON hidden (channel, seq);
 -- Stores a batch of messages in one round trip: locks the channels in the order of their ids, looks at what has become
 -- of the permissions and nonces meanwhile, numbers and stores what may be stored, and says what became of each row:
 -- 0 stored, 1 stored before, 2 decided under an older access version, 3 the nonce stands for a message elsewhere,
--- 4 what it replies to is no message here, 5 who is mentioned is no member.
+-- 4 what it replies to is no message here, 5 who is mentioned is no member (in spaces that was decided before), 6 its
+-- author has to wait: `earlier` tells until when.
 CREATE FUNCTION message_append(
     channels uuid[], accesses bigint[], authors uuid[], nonces uuid[], texts text[], extras jsonb[],
     OUT at timestamptz, OUT verdicts smallint[], OUT seqs bigint[], OUT earlier timestamptz[])
 LANGUAGE plpgsql AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock_shared(key) FROM (SELECT DISTINCT uuid_hash_extended(guard, 0) AS key FROM stream
+        WHERE id = ANY (channels) AND guard IS NOT NULL ORDER BY 1) g;
     PERFORM FROM stream WHERE id = ANY (channels) ORDER BY id FOR NO KEY UPDATE;
     at := clock_timestamp();
     WITH input AS MATERIALIZED (
-        SELECT i.*, s.head, m.seq AS stored, m.sent_at,
+        SELECT i.*, s.head, m.seq AS stored, coalesce(m.sent_at, CASE WHEN i.extra ? 'slow' THEN
+                   (SELECT p.until FROM pace p WHERE p.channel = i.channel AND p.account = i.author) END) AS sent_at,
                CASE WHEN m.seq IS NOT NULL THEN CASE WHEN m.channel = i.channel THEN 1 ELSE 3 END
-                    WHEN s.access IS DISTINCT FROM i.access THEN 2
+                    WHEN s.access + coalesce((SELECT g.access FROM stream g WHERE g.id = s.guard), 0)
+                         IS DISTINCT FROM i.access THEN 2
                     WHEN i.extra IS NULL THEN 0
                     WHEN i.extra ? 'reply_to' AND NOT EXISTS
                          (SELECT FROM message r WHERE r.channel = i.channel AND r.seq = (i.extra ->> 'reply_to')::bigint
                              AND r.deleted_at IS NULL) THEN 4
-                    WHEN i.extra ? 'mentions' AND EXISTS
+                    WHEN i.extra ? 'mentions' AND s.guard IS NULL AND EXISTS
                          (SELECT FROM jsonb_array_elements_text(i.extra -> 'mentions') AS t(account) WHERE NOT EXISTS
                              (SELECT FROM member r WHERE r.channel = i.channel AND r.account = t.account::uuid)) THEN 5
+                    WHEN i.extra ? 'slow' AND (EXISTS
+                         (SELECT FROM pace p WHERE p.channel = i.channel AND p.account = i.author AND p.until > at) OR EXISTS
+                         (SELECT FROM unnest(channels, authors, extras) WITH ORDINALITY AS o(channel, author, extra, k)
+                           WHERE o.channel = i.channel AND o.author = i.author AND o.k < i.k AND o.extra ? 'slow')) THEN 6
                     ELSE 0 END::smallint AS verdict
           FROM unnest(channels, accesses, authors, nonces, texts, extras)
                WITH ORDINALITY AS i(channel, access, author, nonce, text, extra, k)
@@ -335,7 +497,7 @@ BEGIN
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
-           CASE WHEN bool_or(i.stored IS NOT NULL) THEN array_agg(i.sent_at ORDER BY i.k) END
+           CASE WHEN bool_or(i.verdict IN (1, 6)) THEN array_agg(i.sent_at ORDER BY i.k) END
       INTO verdicts, seqs, earlier FROM input i LEFT JOIN placed p USING (k);
     IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'mentions') THEN
         INSERT INTO mention (account, channel, seq)
@@ -344,6 +506,13 @@ BEGIN
                jsonb_array_elements_text(i.extra -> 'mentions') AS t(account)
          WHERE verdicts[i.k] = 0 AND t.account::uuid <> i.author
         ON CONFLICT DO NOTHING;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'slow') THEN
+        INSERT INTO pace (channel, account, until)
+        SELECT i.channel, i.author, at + make_interval(secs => (i.extra ->> 'slow')::integer)
+          FROM unnest(channels, authors, extras) WITH ORDINALITY AS i(channel, author, extra, k)
+         WHERE verdicts[i.k] = 0 AND i.extra ? 'slow'
+        ON CONFLICT (channel, account) DO UPDATE SET until = excluded.until;
     END IF;
 END $$;
 
@@ -358,12 +527,17 @@ DECLARE
 BEGIN
     IF awaited IS NOT NULL THEN
         BEGIN
+            PERFORM pg_advisory_xact_lock_shared(uuid_hash_extended(guard, 0)) FROM stream
+              WHERE id = awaited AND guard IS NOT NULL;
             PERFORM FROM stream WHERE id = awaited FOR NO KEY UPDATE;
         EXCEPTION WHEN lock_not_available THEN
             NULL;                               -- it is told below
         END;
     END IF;
-    free := ARRAY(SELECT id FROM stream WHERE id = ANY (channels) FOR NO KEY UPDATE SKIP LOCKED);
+    free := ARRAY(SELECT id FROM stream WHERE id = ANY (channels)
+                     AND CASE WHEN guard IS NULL THEN true
+                              ELSE pg_try_advisory_xact_lock_shared(uuid_hash_extended(guard, 0)) END);
+    free := ARRAY(SELECT id FROM stream WHERE id = ANY (free) FOR NO KEY UPDATE SKIP LOCKED);
     held := ARRAY(SELECT id FROM stream WHERE id = ANY (channels) AND id <> ALL (free));
     SELECT array_agg(channel ORDER BY k), array_agg(access ORDER BY k), array_agg(author ORDER BY k),
            array_agg(nonce ORDER BY k), array_agg(text ORDER BY k), array_agg(extra ORDER BY k)
