@@ -178,7 +178,8 @@ CREATE TABLE stream (
     access   bigint NOT NULL DEFAULT 1,         -- one more whenever somebody loses a right here
     kept     bigint NOT NULL DEFAULT 0,         -- facts up to here may be gone: older cursors are reset
     moved_at timestamptz NOT NULL DEFAULT now(),
-    guard    uuid                               -- the space whose access version counts here, too
+    guard    uuid,                              -- the space whose access version counts here, too
+    last     bigint NOT NULL DEFAULT 0          -- the seq of its last message
 ) WITH (fillfactor = 50);                       -- so that a moved head stays on its page
 
 CREATE INDEX stream_guard ON stream (guard) WHERE guard IS NOT NULL;
@@ -355,6 +356,21 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 
+-- What banned members have said lately, which is taken back bit by bit.
+CREATE TABLE purge (
+    id          uuid PRIMARY KEY,
+    space       uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account     uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    since       timestamptz NOT NULL,
+    taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
+);
+
+-- Spaces that were deleted, of which something may be left.
+CREATE TABLE ruin (
+    space       uuid PRIMARY KEY REFERENCES space ON DELETE CASCADE,
+    taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
+);
+
 -- invite: ways into a space
 
 CREATE TABLE invite (
@@ -484,7 +500,7 @@ BEGIN
         SELECT k, channel, author, nonce, text, extra, head + row_number() OVER (PARTITION BY channel ORDER BY k) AS seq
           FROM input WHERE verdict = 0
     ), bumped AS (
-        UPDATE stream s SET head = p.head, moved_at = at
+        UPDATE stream s SET head = p.head, last = p.head, moved_at = at
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded)

@@ -17,6 +17,7 @@ from protocol.frame import (
     Nothing,
     Paragraph,
     Request,
+    SpaceId,
     Time,
     UserId,
     check_times,
@@ -24,7 +25,10 @@ from protocol.frame import (
 from protocol.message import Message
 from protocol.user import Users
 
-Kind = Literal["direct", "group", "saved"]
+Kind = Literal["direct", "group", "saved", "text", "broadcast", "voice", "stage", "forum", "category", "thread"]
+InSpace = Literal["text", "broadcast", "voice", "stage", "forum", "category"]
+Slow = Annotated[int, Meta(ge=0, le=21_600, description="Seconds between two messages of one member; 0 for none.")]
+WatchedId = Annotated[UUID, Meta(extra={"of": None}, description="A channel; others are ignored.")]
 Avatar = Annotated[Line, Meta(description="A built-in picture, as `account.avatars` lists them; empty for none.")]
 
 
@@ -38,9 +42,13 @@ class Channel(Body, frozen=True):
     description: str
     avatar: str
     open: Annotated[bool, Meta(description="Whether who knows its id may join.")]
-    owner: Annotated[UUID | None, Meta(description="None for a direct channel.")]
-    members: int
+    owner: Annotated[UUID | None, Meta(description="Of a group.")]
+    members: Annotated[int, Meta(description="Of a channel of a space always 0: that is not told.")]
     created_at: Time
+    space: UUID | None = None
+    parent: Annotated[UUID | None, Meta(description="The category that it is in; of a thread, its channel.")] = None
+    position: Annotated[int, Meta(description="Among the others of its category.")] = 0
+    slow: Annotated[int, Meta(description="Seconds that its members wait between two messages.")] = 0
 
 
 class Membership(Body, frozen=True):
@@ -127,10 +135,15 @@ class ChannelMuted(AccountFact, tag="channel.muted", frozen=True):
 
 
 class ChannelCreate(Request[Membership], tag="channel.create", frozen=True):
-    """Make a group; you are its owner."""
+    """Make a group; you are its owner. Or, with `manage_channels`, a channel of a space."""
 
     name: Label
     nonce: Nonce
+    space: Annotated[SpaceId | None, Meta(description="None for a group.")] = None
+    kind: Annotated[InSpace | None, Meta(description="Of a channel of a space.")] = None
+    parent: Annotated[ChannelId | None, Meta(description="The category to put it in.")] = None
+    private: Annotated[bool, Meta(description="In a space: seen by you and administrators at first.")] = False
+    slow: Slow = 0
     topic: Line = ""
     description: Paragraph = ""
     avatar: Avatar = ""
@@ -166,7 +179,7 @@ class ChannelMembers(Request[Users], tag="channel.members", frozen=True):
 
 
 class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
-    """Change how your group looks; what is not given stays."""
+    """Change how your group looks, or with `manage_channels` a channel of a space; what is not given stays."""
 
     channel: ChannelId
     name: Label | None = None
@@ -174,10 +187,50 @@ class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
     description: Paragraph | None = None
     avatar: Avatar | None = None
     open: bool | None = None
+    slow: Slow | None = None
+
+
+class ChannelReorder(Request[Nothing], tag="channel.reorder", frozen=True):
+    """Put the channels of a category (or those without one, or the categories) in this order; with `manage_channels`.
+
+    Channels that stood elsewhere in the space move there; those that are not named come behind, as they stood.
+    """
+
+    space: SpaceId
+    channels: Annotated[list[ChannelId], Meta(min_length=1, max_length=500)]
+    parent: Annotated[ChannelId | None, Meta(description="The category; None for channels without one.")] = None
+
+
+class WatchedChannel(Body, frozen=True):
+    """A channel that is heard from its head on."""
+
+    channel: UUID
+    head: int
+
+
+class Watched(Body, frozen=True):
+    """What a socket hears now of channels of spaces, and from where on."""
+
+    channels: list[WatchedChannel]
+
+
+class ChannelWatch(Request[Watched], tag="channel.watch", frozen=True):
+    """Have this socket hear channels of spaces, at most 200 at a time; of the others `space.moved` tells.
+
+    Cursors in `session.resume` do the same, with what was missed.
+    """
+
+    channels: Annotated[list[ChannelId], Meta(min_length=1, max_length=200)]
+
+
+class ChannelUnwatch(Request[Nothing], tag="channel.unwatch", frozen=True):
+    """Hear channels of spaces no more on this socket."""
+
+    channels: Annotated[list[WatchedId], Meta(min_length=1, max_length=200)]
 
 
 class ChannelDelete(Request[Nothing], tag="channel.delete", frozen=True):
-    """Do away with your group and everything in it, for everybody."""
+    """Do away with your group, or with `manage_channels` a channel of a space, and everything in it, for everybody."""
 
     channel: ChannelId
 

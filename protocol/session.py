@@ -8,6 +8,7 @@ from msgspec import Meta, Raw
 from protocol.account import Account
 from protocol.channel import Membership
 from protocol.frame import Body, Event, Label, Nothing, Request, Secret, Seq, StreamId, Time
+from protocol.space import SpaceBrief
 
 Want = Literal["messages", "receipts", "typing", "presence"]
 Wants = Annotated[
@@ -61,7 +62,8 @@ class SessionGoingAway(Event, tag="session.going_away", frozen=True):
 class SessionOpened(Body, frozen=True):
     """Who this socket speaks for from now on, and where it is; bounded in size, however much there is.
 
-    Facts follow by themselves: of your account from `head` on, of each channel from its own `head` on.
+    Facts follow by themselves: of your account from `head` on, of each direct channel and group from its own `head` on;
+    channels of spaces are heard by who watches them.
     """
 
     account: UUID
@@ -73,6 +75,10 @@ class SessionOpened(Body, frozen=True):
         list[Membership], Meta(description="The channels that moved last; empty without the scope `channel.list`.")
     ] = []
     next: Annotated[str | None, Meta(description="`after` for `channel.list`, when there are more channels.")] = None
+    spaces: Annotated[
+        list[SpaceBrief], Meta(description="Your first hundred spaces; empty without the scope `space.list`.")
+    ] = []
+    next_space: Annotated[str | None, Meta(description="`after` for `space.list`, when there are more spaces.")] = None
 
 
 class SessionOpen(Request[SessionOpened], tag="session.open", frozen=True):

@@ -8,11 +8,11 @@ The parts load when they are first asked for, so that the command line starts fa
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from server.access import IN_PERSON, LOGGED_IN, PUBLIC, bound
     from server.app import Server
     from server.config import Config
     from server.context import Context
     from server.router import op
+    from server.rule import IN_PERSON, LOGGED_IN, PUBLIC, bound
 
 __all__ = ["IN_PERSON", "LOGGED_IN", "PUBLIC", "Config", "Context", "Server", "bound", "op"]
 
@@ -21,10 +21,10 @@ _HOME = {
     "Config": "config",
     "Context": "context",
     "op": "router",
-    "IN_PERSON": "access",
-    "LOGGED_IN": "access",
-    "PUBLIC": "access",
-    "bound": "access",
+    "IN_PERSON": "rule",
+    "LOGGED_IN": "rule",
+    "PUBLIC": "rule",
+    "bound": "rule",
 }
 
 

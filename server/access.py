@@ -1,150 +1,51 @@
-"""Who may do what. Every op names its rule; every id in its frame is bound by that rule.
+"""Who may do what: what binds the ids of frames, and the permissions of members of spaces.
 
-Rule 1: safe by default: an op without a rule, or with an id that no rule binds, does not start.
-Rule 2: a handler receives what the rule resolved, never a raw id it has not been allowed.
-Rule 3: hidden and missing are the same refusal, to the byte.
-Rule 4: what a standing that was remembered leads to is read under its access version, or the standing is read anew.
-Rule 5: gates need no database and run before everything else; binds are one query each, joined to the viewer.
+Rule 1: what a standing that was remembered leads to is read under its access version, or the standing is read anew.
+Rule 2: permissions are decided here alone; docs/permissions.md says how, in a table.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from protocol import permission
-from protocol.error import Forbidden, Missing, Unauthenticated
+from protocol.permission import Permission
+from protocol.user import User
+from server.rule import Bind, Load, Rule
 from storage import channel as channels
+from storage import member as members
 from storage import message as messages
 from storage import user as users
-from storage.pool import Pool
-from storage.standing import Standing
+from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
+    from protocol.channel import Channel
     from server.context import Context
-    from server.router import Op
-
-Gate = Callable[["Context", "Op"], None]
-Load = Callable[..., Awaitable[Any]]
-AtOnce = Callable[["Context", UUID], Any]
+    from server.structure import Resident
+    from storage.stream import Place
 
 
-class Bind(Struct, frozen=True):
-    """Turns the id in `field` into what the viewer may see under it, handed to the handler as `name`.
+def in_channel(*needs: Permission, field: str = "channel") -> Rule:
+    """The viewer is a member of the channel, or sees it in a space of theirs, and has these permissions there.
 
-    `load(db, viewer, id)` finds it; a child of what an earlier bind found, `within`, by `load(db, viewer, parent, id)`.
-    `at_once` knows it without asking the database, or says None. What is `optional` is None where it is not found: the
-    handler refuses it, or knows an answer without it.
+    What this process knows of that is as new as what it delivers.
     """
-
-    field: str
-    kind: str
-    load: Load
-    within: str = ""
-    name: str = ""
-    at_once: AtOnce | None = None
-    optional: bool = False
-
-    @property
-    def argument(self) -> str:
-        """What the handler calls it."""
-        return self.name or self.field
-
-    def known(self, ctx: Context, frame: Any) -> Any:
-        """The object behind the id, if that needs no question; None otherwise."""
-        return self.at_once(ctx, getattr(frame, self.field)) if self.at_once is not None else None
-
-    async def resolve(self, ctx: Context, frame: Any, resolved: Mapping[str, Any]) -> Any:
-        """The object behind the id, or `Missing`."""
-        found = self.known(ctx, frame)
-        parent = (resolved[self.within],) if self.within else ()
-        if found is None and None not in parent:
-            found = await self.load(ctx.db, ctx.user, *parent, getattr(frame, self.field))
-            if isinstance(found, Standing):
-                ctx.app.grants.keep(ctx.user, found)
-        if found is None and not self.optional:
-            raise Missing
-        return found
+    bits = permission.bits(needs)
+    bind = Bind(field, "channel", channel_seen, at_once=_known_standing, in_context=True, needs=bits)
+    return Rule(binds=(bind,))
 
 
-class Rule(Struct, frozen=True):
-    """Gates that must all open, and the ids that it binds."""
-
-    gates: tuple[Gate, ...] = ()
-    binds: tuple[Bind, ...] = ()
-
-    def __and__(self, other: Rule) -> Rule:
-        gates = self.gates + tuple(gate for gate in other.gates if gate not in self.gates)
-        return Rule(gates, self.binds + other.binds)
-
-    @property
-    def public(self) -> bool:
-        """Whether anybody passes."""
-        return not self.gates and not self.binds
-
-    @property
-    def words(self) -> str:
-        """The rule for people: `logged_in, in_scope, user`."""
-        names = [gate.__name__ for gate in self.gates]
-        return ", ".join(names + [f"{bind.field}: {bind.load.__name__}" for bind in self.binds]) or "public"
-
-
-def logged_in(ctx: Context, op: Op) -> None:
-    """Somebody has opened a session on this socket."""
-    if ctx.session is None:
-        raise Unauthenticated
-
-
-def in_scope(ctx: Context, op: Op) -> None:
-    """The session's scopes contain the op (an API key may have fewer than everything)."""
-    if ctx.session is not None and not ctx.session.allows(op.name):
-        raise Forbidden(f"this API key has no scope for {op.name}")
-
-
-def in_person(ctx: Context, op: Op) -> None:
-    """Not by an API key: keys never touch logins, devices, keys or the account itself."""
-    if ctx.session is not None and ctx.session.key is not None:
-        raise Forbidden("an API key may not do this: log in in person")
-
-
-PUBLIC = Rule()
-LOGGED_IN = Rule(gates=(logged_in, in_scope))
-IN_PERSON = Rule(gates=(logged_in, in_person))
-
-# Adding to this list is a decision, not a convenience: a test pins it.
-PUBLIC_OPS = frozenset(
-    {
-        "session.open",
-        "session.resume",
-        "session.ping",
-        "session.describe",
-        "account.register",
-        "account.login",
-        "account.login_second_step",
-        "account.providers",
-        "account.start_external",
-        "account.login_external",
-        "account.refresh",
-        "account.verify_email",
-        "account.forgot_password",
-        "account.reset_password",
-    }
-)
-
-
-def bound(field: str, load: Load, kind: str | None = None, name: str = "") -> Rule:
-    """A rule that binds one id field by a query that knows the viewer."""
-    return Rule(binds=(Bind(field, kind or field, load, name=name),))
-
-
-def in_channel(field: str = "channel") -> Rule:
-    """The viewer is a member of the channel; what this process knows of that is as new as what it delivers."""
-    return Rule(binds=(Bind(field, "channel", channels.member, at_once=_known_standing),))
+async def channel_seen(ctx: Context, channel: UUID) -> Standing | None:
+    """How the viewer stands in a channel now."""
+    found = (await ctx.app.structures.look(ctx.db, [channel], [ctx.user]))[0]
+    if found is not None:
+        ctx.app.grants.keep(ctx.user, found)
+    return found
 
 
 def _known_standing(ctx: Context, channel: UUID) -> Standing | None:
@@ -153,7 +54,7 @@ def _known_standing(ctx: Context, channel: UUID) -> Standing | None:
 
 def sending(field: str = "channel") -> Rule:
     """The viewer may write into the channel. The journal decides, under the access version it stores with."""
-    return Rule(binds=(Bind(field, "channel", channels.member, at_once=_any_standing),))
+    return Rule(binds=(Bind(field, "channel", channel_seen, at_once=_any_standing, in_context=True),))
 
 
 def _any_standing(ctx: Context, channel: UUID) -> Standing | Undecided:
@@ -166,16 +67,134 @@ class Undecided(Struct, frozen=True):
     id: UUID
     access: int = 0
     writes: bool = False
+    slow: int = 0
+    space: UUID | None = None
 
 
-def optional(rule: Rule) -> Rule:
-    """The same, but what is not found is None: for ops that were perhaps done before, and are answered alike again."""
-    return Rule(rule.gates, tuple(structs.replace(bind, optional=True) for bind in rule.binds))
+def in_space(*needs: Permission, field: str = "space") -> Rule:
+    """The viewer is a member of the space, and has these permissions in the space as such."""
+    return Rule(binds=(Bind(field, "space", space_seen, in_context=True, needs=permission.bits(needs)),))
+
+
+async def space_seen(ctx: Context, space: UUID) -> Resident | None:
+    """How the viewer sits in a space."""
+    return await ctx.app.structures.resident(ctx.db, space, ctx.user)
+
+
+def category_in(field: str = "parent", within: str = "space") -> Rule:
+    """A category of that space which the viewer sees, or none."""
+    return Rule(binds=(Bind(field, "channel", _category_of, within=within, in_context=True),))
+
+
+async def _category_of(ctx: Context, space: Resident, channel: UUID) -> Channel | None:
+    found = await _channels_of(ctx, space, [channel])
+    return found[0] if found and found[0].kind == "category" else None
+
+
+def channels_in(field: str = "channels", within: str = "space") -> Rule:
+    """Channels of that space, all of which the viewer sees."""
+    return Rule(binds=(Bind(field, "channel", _channels_of, within=within, in_context=True),))
+
+
+async def _channels_of(ctx: Context, space: Resident, channels: Sequence[UUID]) -> list[Channel] | None:
+    seen = space.structure.seen_by(space.member).channels
+    return [seen[one].channel for one in channels] if all(one in seen for one in channels) else None
+
+
+def channels_seen(field: str = "channels") -> Rule:
+    """Channels of spaces, all of which the viewer sees: where they are."""
+    return Rule(binds=(Bind(field, "channel", _places_of, name="places", in_context=True),))
+
+
+async def _places_of(ctx: Context, channels: Sequence[UUID]) -> list[Place] | None:
+    found = await ctx.app.reach.watchable(ctx.db, ctx.user, list(channels))
+    return found if len(found) == len(set(channels)) else None
+
+
+def channel_or_open(field: str = "channel") -> Rule:
+    """A channel that the viewer is in or sees, or an open group."""
+    return Rule(binds=(Bind(field, "channel", _channel_or_open, in_context=True),))
+
+
+async def _channel_or_open(ctx: Context, channel: UUID) -> Standing | Channel | None:
+    return await channel_seen(ctx, channel) or await channels.enterable(ctx.db, ctx.user, channel)
+
+
+def role_in(field: str = "role", within: str = "space") -> Rule:
+    """A role of that space."""
+    return Rule(binds=(Bind(field, "role", _role_of, within=within, in_context=True),))
+
+
+async def _role_of(ctx: Context, space: Resident, role: UUID) -> Role | None:
+    return space.structure.roles.get(role)
+
+
+def roles_in(field: str = "roles", within: str = "space") -> Rule:
+    """Roles of that space."""
+    return Rule(binds=(Bind(field, "role", _roles_of, within=within, name="roles_", in_context=True),))
+
+
+async def _roles_of(ctx: Context, space: Resident, roles: Sequence[UUID]) -> list[Role] | None:
+    known = space.structure.roles
+    return [known[one] for one in roles] if all(one in known for one in roles) else None
+
+
+def resident_in(field: str = "user", within: str = "space") -> Rule:
+    """Somebody who is in that space, too."""
+    return Rule(binds=(Bind(field, "user", _resident_of, within=within, in_context=True),))
+
+
+def role_of(field: str = "role", within: str = "channel") -> Rule:
+    """A role of the space that a channel is in."""
+    return Rule(binds=(Bind(field, "role", _role_beside, within=within, in_context=True),))
+
+
+async def _role_beside(ctx: Context, channel: Standing, role: UUID) -> Role | None:
+    me = await space_seen(ctx, channel.space) if channel.space is not None else None
+    return me.structure.roles.get(role) if me is not None else None
+
+
+def resident_of(field: str = "user", within: str = "channel") -> Rule:
+    """Somebody in the space that a channel is in."""
+    return Rule(binds=(Bind(field, "user", _resident_beside, within=within, in_context=True),))
+
+
+async def _resident_beside(ctx: Context, channel: Standing, user: UUID) -> Resident | None:
+    return await ctx.app.structures.resident(ctx.db, channel.space, user) if channel.space is not None else None
+
+
+def bannable_in(field: str = "user", within: str = "space") -> Rule:
+    """Somebody who is in that space or kept out of it already, or whom the viewer may see."""
+    return Rule(binds=(Bind(field, "user", _bannable, within=within, in_context=True),))
+
+
+async def _bannable(ctx: Context, space: Resident, user: UUID) -> User | None:
+    known = await members.get(ctx.db, space.id, user) is not None or await members.banned(ctx.db, space.id, user)
+    return await (users.get(ctx.db, user) if known else users.visible(ctx.db, ctx.user, user))
+
+
+def banned_in(field: str = "user", within: str = "space") -> Rule:
+    """Somebody who is kept out of that space."""
+    return Rule(binds=(Bind(field, "user", _banned, within=within, in_context=True),))
+
+
+async def _banned(ctx: Context, space: Resident, user: UUID) -> User | None:
+    return await users.get(ctx.db, user) if await members.banned(ctx.db, space.id, user) else None
+
+
+async def _resident_of(ctx: Context, space: Resident, user: UUID) -> Resident | None:
+    return await ctx.app.structures.resident(ctx.db, space.id, user)
 
 
 def member_in(field: str = "user") -> Rule:
     """Somebody who is in that channel, too."""
-    return Rule(binds=(Bind(field, "user", _of_channel(users.in_it), within="channel"),))
+    return Rule(binds=(Bind(field, "user", _member_of, within="channel", in_context=True),))
+
+
+async def _member_of(ctx: Context, channel: Standing, user: UUID) -> User | None:
+    """Also one who blocks or is blocked: both see each other there."""
+    found = (await ctx.app.structures.look(ctx.db, [channel.id], [user]))[0]
+    return await users.get(ctx.db, user) if found is not None else None
 
 
 def message_in(
@@ -183,16 +202,6 @@ def message_in(
 ) -> Rule:
     """A message of that channel which the viewer sees."""
     return Rule(binds=(Bind(field, "message", load, within=within, name="message"),))
-
-
-def _of_channel(load: Load) -> Load:
-    """Children are loaded by (parent, child)."""
-
-    @functools.wraps(load)
-    async def loaded(db: Pool, viewer: UUID, channel: Standing, seq: Any) -> Any:
-        return await load(db, viewer, channel.id, seq)
-
-    return loaded
 
 
 # What a member of a space may do: docs/permissions.md has the same in a table.
@@ -315,3 +324,37 @@ def may_overwrite(member: Member, layers: Sequence[Sequence[Overwrite]], changed
     had = permissions(member, layers)
     in_all = permissions(member)
     return bool(in_all & permission.MANAGE_ROLES) and changed & ~had == 0 and height < member.height
+
+
+# Channels
+
+_TALK: tuple[Permission, ...] = ("view", "history", "send", "react", "attach", "mention_everyone", "start_polls", "pin")
+_CALL: tuple[Permission, ...] = ("connect", "speak", "video")
+_IN_GROUP = permission.bits((*_TALK, *_CALL, "bypass_slow_mode"))
+_OWNS_GROUP = _IN_GROUP | permission.bits(("manage_messages", "manage_channels", "kick"))
+_MUTE, VIEW = permission.bits(("view", "history")), permission.bits(("view",))
+_SEND, _IN_THREADS = permission.bits(("send",)), permission.bits(("send_in_threads",))
+_UNPACED = permission.bits(("bypass_slow_mode",))
+
+
+def standing(footing: Footing, allowed: int) -> Standing | None:
+    """How somebody stands in a channel; `allowed`: in a space, what they may do in it (a thread's is its channel's)."""
+    if footing.space is None:
+        owns = footing.kind == "group" and footing.owner == footing.account
+        allowed = _MUTE if footing.mute else _OWNS_GROUP if owns else _IN_GROUP
+    elif not allowed & VIEW:
+        return None
+    elif footing.kind == "thread":
+        allowed = (allowed & ~_SEND) | (_SEND if allowed & _IN_THREADS else 0)
+    elif footing.kind in ("category", "forum"):
+        allowed &= ~_SEND
+    return Standing(
+        id=footing.id,
+        kind=footing.kind,
+        owner=footing.owner,
+        access=footing.access,
+        allowed=allowed,
+        members=footing.members,
+        space=footing.space,
+        slow=0 if allowed & _UNPACED else footing.slow,
+    )

@@ -34,14 +34,19 @@ from server.letter import Letters
 from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
+from server.outline import Outlines
 from server.password import Passwords
 from server.posting import Posting
 from server.presence import Whereabouts
+from server.purge import Purges
+from server.reach import Reach
 from server.revocation import Revocations
 from server.router import Router
+from server.ruin import Ruins
 from server.schedule import Schedule
 from server.secret import Keyring, secret_file
 from server.stream import Streams
+from server.structure import Structures
 from server.wire import Socket
 from storage import audit, device, instance, stream
 from storage import ticket as tickets
@@ -136,9 +141,12 @@ class Server:
             self.outbox.run,
             self.measures.run,
             self.streams.run,
+            self.outlines.run,
             self.presence.run,
             self.erasures.run,
             self.graves.run,
+            self.ruins.run,
+            self.purges.run,
             self.schedule.run,
             self._beat,
             self._prune,
@@ -168,11 +176,15 @@ class Server:
         self.attempts = Attempts(self.bus, config.throttle)
         self.revocations = Revocations(self.pool, self.bus, self.hub)
         self.carrier = Carrier(self.bus, new_id().bytes)
-        self.streams = Streams(self.pool, self.vital, self.carrier)
+        self.structures = Structures()
+        self.reach = Reach(self.structures)
+        self.streams = Streams(self.pool, self.vital, self.carrier, self.reach)
+        self.outlines = Outlines(self.vital, self.structures, self.streams)
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
-        self.grants = Grants(self.vital, self.streams)
+        self.grants = Grants(self.vital, self.structures, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
+        self.ruins, self.purges = Ruins(self), Purges(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

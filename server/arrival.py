@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from storage.stream import Place
 
 if TYPE_CHECKING:
     from server.context import Context
+    from server.reach import Reach
     from server.stream import Streams
 
 log = logging.getLogger("onesocket.stream")
@@ -38,6 +39,7 @@ _AGAIN, _AFTER_FAILURE = 0.2, 2.0
 _LEFT_AGAIN, _ENTERS_ELSEWHERE = -2, -1  # instead of the seq from which a channel is heard
 _READ_AT_ONCE = 4
 _JOINED, _LEFT = b'{"ev":"channel.joined"', b'{"ev":"channel.left"'
+_IN, _OUT = b'{"ev":"space.joined"', b'{"ev":"space.left"'
 
 
 class _Named(Struct):
@@ -46,15 +48,49 @@ class _Named(Struct):
     channel: UUID
 
 
+class _Space(Struct):
+    """A space, as far as it matters here."""
+
+    id: UUID
+
+
+class _In(Struct):
+    """A fact about having entered a space."""
+
+    space: _Space
+
+
+class _Out(Struct):
+    """A fact about having left a space."""
+
+    space: UUID
+
+
 _decode_joined = msgspec.json.Decoder(ChannelJoined).decode
 _decode_channel = msgspec.json.Decoder(_Named).decode
+_decode_in, _decode_out = msgspec.json.Decoder(_In).decode, msgspec.json.Decoder(_Out).decode
+
+
+def _ways(frames: Sequence[bytes]) -> Iterator[tuple[UUID, int]]:
+    """Which streams were entered, and from which seq on, or left (`_LEFT_AGAIN`), in facts of an account."""
+    for one in frames:
+        body = payload(one)
+        if body.startswith(_JOINED):
+            membership = _decode_joined(body).membership
+            yield membership.channel.id, membership.head
+        elif body.startswith(_LEFT):
+            yield _decode_channel(body).channel, _LEFT_AGAIN
+        elif body.startswith(_IN):
+            yield _decode_in(body).space.id, 0
+        elif body.startswith(_OUT):
+            yield _decode_out(body).space, _LEFT_AGAIN
 
 
 class Arrivals:
     """Sockets on their way into the audiences of streams."""
 
-    def __init__(self, pool: Pool, streams: Streams) -> None:
-        self._pool, self._streams = pool, streams
+    def __init__(self, pool: Pool, streams: Streams, reach: Reach) -> None:
+        self._pool, self._streams, self._reach = pool, streams, reach
         self._entering: dict[tuple[UUID, UUID], int | None] = {}
         self._joining: dict[Context, dict[UUID, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,7 +133,7 @@ class Arrivals:
         for channel, head in list(entered.items()):
             if head < 0 or channel in known:
                 continue
-            found = await storage.place(self._pool, places[0].id, channel)
+            found = await self._reach.place(self._pool, places[0].id, channel)
             if found is not None:
                 await self._enter(ctx, found, head)
         return reset + [stream for stream in cursors if stream not in known and stream not in entered]
@@ -133,7 +169,7 @@ class Arrivals:
                 self.fetched += len(frames)
                 self._streams.refresh(stream, frames, seq + len(frames))
             if now != access:
-                found = await storage.place(self._pool, session.account, stream.id)
+                found = await self._reach.place(self._pool, session.account, stream.id)
                 if found is None:
                     return True  # no longer a member: that is told by another stream
                 access = found.access
@@ -143,7 +179,7 @@ class Arrivals:
                 return True
             seq += len(frames)
             if stream.personal:
-                _note(frames, entered)
+                entered.update(_ways(frames))
             if session.unlimited or not stream.personal:
                 await self._send(ctx, frames)
         if ctx.session is session and entered.get(stream.id) != _LEFT_AGAIN:
@@ -170,13 +206,11 @@ class Arrivals:
 
     def told(self, account: Stream, frames: Sequence[bytes]) -> None:
         """Facts of an account were delivered: its sockets hear other channels from now on."""
-        for one in frames:
-            body = payload(one)
-            if body.startswith(_JOINED):
-                membership = _decode_joined(body).membership
-                self._has_entered(account, membership.channel.id, membership.head)
-            elif body.startswith(_LEFT):
-                self._has_left(account, _decode_channel(body).channel)
+        for stream, head in _ways(frames):
+            if head == _LEFT_AGAIN:
+                self._has_left(account, stream)
+            else:
+                self._has_entered(account, stream, head)
 
     def _has_entered(self, account: Stream, channel: UUID, head: int) -> None:
         for ctx in account.audience:
@@ -198,7 +232,7 @@ class Arrivals:
             if ctx in self._joining:
                 self._joining[ctx][channel] = _LEFT_AGAIN
             if left is not None:
-                left.let_go(ctx)
+                self._streams.let_go(ctx, left)
 
     async def _enter_all(self, account: Stream, channel: UUID) -> None:
         """All sockets of an account hear a channel from where it was entered."""
@@ -206,7 +240,7 @@ class Arrivals:
         try:
             while (head := self._entering[key]) is not None and (audience := account.audience):
                 try:
-                    place = await storage.place(self._pool, account.id, channel)
+                    place = await self._reach.place(self._pool, account.id, channel)
                     for ctx in audience:
                         if place is not None and account in ctx.streams:
                             await self._enter(ctx, place, head)
@@ -232,14 +266,3 @@ class Arrivals:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _note(frames: Sequence[bytes], entered: dict[UUID, int]) -> None:
-    """Which channels were entered, or left again, in facts that an account had missed."""
-    for one in frames:
-        body = payload(one)
-        if body.startswith(_JOINED):
-            membership = _decode_joined(body).membership
-            entered[membership.channel.id] = membership.head
-        elif body.startswith(_LEFT):
-            entered[_decode_channel(body).channel] = _LEFT_AGAIN

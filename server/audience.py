@@ -42,6 +42,7 @@ class Stream:
         "access",
         "alone_since",
         "coming",
+        "guard",
         "head",
         "id",
         "key",
@@ -60,6 +61,7 @@ class Stream:
 
     def __init__(self, place: Place, personal: bool) -> None:
         self.id, self.head, self.access, self.personal = place.id, place.head, place.access, personal
+        self.guard = place.guard
         self.key = str(place.id).encode()
         self.sockets: set[Socket] = set()
         self.serving: set[Socket] = set()
@@ -75,6 +77,11 @@ class Stream:
         self.alone_since = time.monotonic()
 
     # Who hears it
+
+    @property
+    def is_space(self) -> bool:
+        """Whether it is a space, and not a channel or an account."""
+        return self.guard == self.id
 
     @property
     def audience(self) -> list[Context]:

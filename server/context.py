@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from protocol.error import Refusal
     from server.app import Server
     from server.audience import Stream
+    from server.outline import Outline
     from server.wire import Socket
     from storage.pool import Pool
+    from storage.standing import Standing
 
 
 class Session(Struct, frozen=True):
@@ -44,7 +46,7 @@ class Session(Struct, frozen=True):
 class Context:
     """One socket's conversation."""
 
-    __slots__ = ("alone", "app", "backlog", "in_flight", "session", "socket", "streams", "wants")
+    __slots__ = ("alone", "app", "backlog", "in_flight", "outlines", "session", "socket", "streams", "wants")
 
     def __init__(self, app: Server, socket: Socket) -> None:
         self.app, self.socket = app, socket
@@ -54,6 +56,7 @@ class Context:
         self.alone = False
         self.streams: set[Stream] = set()
         self.wants: frozenset[str] = frozenset()
+        self.outlines: dict[UUID, Outline] | None = None
 
     @property
     def db(self) -> Pool:
@@ -72,9 +75,10 @@ class Context:
         """The device that asks, None for an API key."""
         return self.session.device if self.session else None
 
-    def shown(self, membership: Membership) -> Membership:
-        """As it is told here: an API key that may read no messages reads none with a channel either."""
-        if self.session is None or self.session.allows("message.history"):
+    def shown(self, membership: Membership, standing: Standing | None = None) -> Membership:
+        """As it is told here: who may read no messages, or none in this channel, reads none with it either."""
+        heard = standing is None or standing.reads
+        if heard and (self.session is None or self.session.allows("message.history")):
             return membership
         return msgspec.structs.replace(membership, last=None)
 

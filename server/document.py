@@ -21,10 +21,10 @@ from protocol.error import Refusal, Unknown
 from protocol.frame import Event, Nothing
 from protocol.markdown import markdown
 from protocol.session import Description
-from server.access import Rule
 from server.handlers import collect
 from server.limit import Rate
 from server.router import Op, Router
+from server.rule import Rule
 
 COMMAND = "python -m server.document"
 _SAMPLES = Path("tests/golden")

@@ -12,18 +12,19 @@ Rule 3: whoever takes a right away says so by `withdraw`: nothing decided before
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.codec import encode
-from protocol.error import Forbidden, Missing
+from protocol.error import Missing
 from protocol.frame import Fact
 from protocol.parts import parts
+from protocol.permission import Permission, bits
 from server.audience import Batch
 from server.core import frame
-from storage import channel as channels
+from server.rule import check
 from storage import stream
 from storage.pool import Transaction
 from storage.standing import Standing
@@ -39,8 +40,9 @@ _AT_ONCE = 100
 class Change:
     """A transaction that holds the streams it tells about."""
 
-    def __init__(self, tx: Transaction, places: dict[UUID, Place]) -> None:
+    def __init__(self, app: Server, tx: Transaction, places: dict[UUID, Place]) -> None:
         self.tx = tx
+        self._structures = app.structures
         self._places = places
         self._heads = {id: place.head for id, place in places.items()}
         self._access = {id: place.access for id, place in places.items()}
@@ -85,15 +87,20 @@ class Change:
         """Somebody loses a right there: everything decided so far must be decided anew."""
         self._access[id] = self._places[id].access + 1
 
-    async def standing(self, user: UUID, channel: UUID, *, writes: bool = True) -> Standing:
+    async def standing(self, user: UUID, channel: UUID, *needs: Permission) -> Standing:
         """How a user stands in a channel now; refused like by the rule of the op if they are no member (any more)."""
         held = self.holds(channel) or self.holds(user)  # nobody comes, or goes alone, without holding both
-        found = await channels.member(self.tx, user, channel) if held else None
+        found = (await self._structures.look(self.tx, [channel], [user]))[0] if held else None
         if found is None:
             raise Missing
-        if writes and not found.writes:
-            raise Forbidden("you cannot write here")
+        check(found.allowed, bits(needs))
         return found
+
+    async def check_seeing(self, channel: UUID, accounts: Sequence[UUID]) -> None:
+        """That all of these are in a channel, or see it."""
+        found = await self._structures.look(self.tx, [channel] * len(accounts), accounts) if accounts else ()
+        if None in found:
+            raise Missing(field="mentions")
 
     async def record(self) -> None:
         """Keep what has changed; very much of it in parts, so that others get their turn."""
@@ -103,9 +110,13 @@ class Change:
             for place in changed:
                 self._told.setdefault(place.id, Batch(place.id, 0, place.head + 1, ())).access = place.access
             if changed:
-                await stream.move(self.tx, changed)
+                await stream.move(self.tx, changed, self._withdrawn)
         for facts in parts(self.facts, _AT_ONCE):
             await stream.record(self.tx, facts)
+
+    @property
+    def _withdrawn(self) -> set[UUID]:
+        return {id for id, access in self._access.items() if access != self._places[id].access}
 
     @property
     def batches(self) -> list[Batch]:
@@ -117,7 +128,7 @@ class Change:
 async def changing(app: Server, *ids: UUID) -> AsyncIterator[Change]:
     """A transaction with these streams locked; what it tells is delivered once it is committed."""
     async with app.pool.transaction() as tx:
-        change = Change(tx, await stream.lock(tx, set(ids)))
+        change = Change(app, tx, await stream.lock(tx, set(ids)))
         yield change
         await change.record()
     for number, batches in enumerate(parts(change.batches, _AT_ONCE)):

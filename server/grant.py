@@ -6,18 +6,18 @@ writes are stored only under the access version that was decided under.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.error import Forbidden, Missing, Refusal
-from storage import channel as channels
 from storage.journal import Entry, stored_before
 from storage.pool import Pool
 from storage.standing import Standing
 
 if TYPE_CHECKING:
     from server.stream import Streams
+    from server.structure import Structures
 
 _MOST = 200_000
 
@@ -25,8 +25,8 @@ _MOST = 200_000
 class Grants:
     """Standings of accounts in channels, as they were last read."""
 
-    def __init__(self, pool: Pool, streams: Streams) -> None:
-        self._pool, self._streams = pool, streams
+    def __init__(self, pool: Pool, structures: Structures, streams: Streams) -> None:
+        self._pool, self._structures, self._streams = pool, structures, streams
         self._standings: dict[UUID, dict[UUID, Standing]] = {}
         self._count = 0
 
@@ -59,22 +59,45 @@ class Grants:
     async def decide(self, entries: Sequence[Entry]) -> None:
         """Set the access version of each entry, or end it."""
         pairs = list({(entry.channel, entry.author) for entry in entries})
-        found = await channels.standings(self._pool, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        found = await self._structures.look(self._pool, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
         standings = dict(zip(pairs, found, strict=True))
         for (_, account), standing in standings.items():
             if standing is not None:
                 self.keep(account, standing)
-        barred = [entry for entry in entries if not _let(entry, standings[entry.channel, entry.author])]
+        unseen = await self._mentioning_others(entries, standings)
+        barred = [
+            entry for entry in entries if entry in unseen or not _let(entry, standings[entry.channel, entry.author])
+        ]
         if barred:
             before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in barred])
             for entry, one in zip(barred, before, strict=True):
-                entry.ended(one, _refusal(entry, standings[entry.channel, entry.author]))
+                standing = standings[entry.channel, entry.author]
+                entry.ended(one, Missing(field="mentions") if entry in unseen else _refusal(entry, standing))
+
+    async def _mentioning_others(
+        self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]
+    ) -> set[Entry]:
+        """Those that mention somebody in a space who does not see the channel."""
+        pairs = [
+            (entry, account)
+            for entry in entries
+            if (one := standings[entry.channel, entry.author]) is not None and one.writes and one.space is not None
+            for account in (entry.more.mentions if entry.more is not None else ())
+        ]
+        if not pairs:
+            return set()
+        found = await self._structures.look(
+            self._pool, [entry.channel for entry, _ in pairs], [account for _, account in pairs]
+        )
+        return {entry for (entry, _), one in zip(pairs, found, strict=True) if one is None}
 
 
 def _let(entry: Entry, standing: Standing | None) -> bool:
     if standing is None or not standing.writes or entry.again:
         return False
     entry.access = standing.access
+    if standing.space is not None:
+        entry.pace(standing.slow)
     return True
 
 

@@ -23,7 +23,7 @@ from protocol.channel import (
     ChannelMemberLeft,
     Membership,
 )
-from protocol.error import Conflict, Forbidden, Invalid, Missing, Overloaded, SessionRevoked
+from protocol.error import Conflict, Invalid, Missing, Overloaded, SessionRevoked
 from server import friend
 from server.fact import Change, changing
 from storage import channel as channels
@@ -31,18 +31,11 @@ from storage import grave, stream
 from storage import user as users
 from storage.ids import new_id
 from storage.pool import UniqueViolation
-from storage.standing import Standing
 
 if TYPE_CHECKING:
     from server.app import Server
 
 _MOST_MEMBERS = 100_000
-
-
-def check_owner(channel: Standing, user: UUID) -> None:
-    """Only a group's owner may do this."""
-    if channel.kind != "group" or channel.owner != user:
-        raise Forbidden("only the owner of a group may do this")
 
 
 def check_avatar(app: Server, avatar: str | None) -> None:
@@ -167,7 +160,7 @@ async def exit(app: Server, channel: UUID, account: UUID, by: UUID) -> None:
     """Take an account out of a group; the last one ends it."""
     async with changing(app, channel, account) as change:
         if by != account:
-            check_owner(await change.standing(by, channel), by)
+            await change.standing(by, channel, "kick")
         if not change.holds(channel) or not await channels.leave(change.tx, channel, account):
             raise Missing
         change.withdraw(channel)
@@ -195,7 +188,7 @@ async def _tell_left(change: Change, left: Channel, account: UUID, by: UUID) -> 
 async def delete(app: Server, by: UUID, channel: UUID) -> None:
     """Do away with a group: nobody has a right there any more; that everybody is told comes behind."""
     async with changing(app, channel) as change:
-        check_owner(await change.standing(by, channel), by)
+        await change.standing(by, channel, "manage_channels")
         await grave.dig(change.tx, channel, by)
         change.withdraw(channel)
     app.grants.forget(channel)

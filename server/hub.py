@@ -30,7 +30,7 @@ class Hub:
     def leave(self, ctx: Context) -> None:
         """The socket speaks for nobody any more."""
         ctx.app.streams.leave_all(ctx)
-        session, ctx.session = ctx.session, None
+        session, ctx.session, ctx.outlines = ctx.session, None, None
         if session is None:
             return
         ctx.app.presence.went(ctx, session.account)

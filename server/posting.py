@@ -66,7 +66,7 @@ class Posting:
         self, channel: Standing | Undecided, author: UUID, nonce: UUID, text: str, more: Extra | None = None
     ) -> Later:
         """Store a message; the reply comes when that is done."""
-        access = channel.access if channel.writes else 0  # who could not write may do so by now: the journal looks
+        access = channel.access if _decided(channel, more) else 0
         post = Post(channel.id, author, nonce, text, access, more)
         if more is not None:
             post.extra = encode(more).decode()
@@ -93,6 +93,11 @@ class Posting:
         key = stream.key if stream is not None else str(entry.channel).encode()
         body = encode(message(entry))
         return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), body))
+
+
+def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
+    """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
+    return channel.writes and not channel.slow and (more is None or channel.space is None or not more.mentions)
 
 
 def message(entry: Entry) -> Message:

@@ -34,10 +34,10 @@ from protocol.error import (
     Unreadable,
 )
 from protocol.frame import Nothing, Request
-from server.access import PUBLIC_OPS, Rule
 from server.later import Later
 from server.limit import Rate, as_told
 from server.metric import OpMetric
+from server.rule import PUBLIC_OPS, Rule
 from storage.standing import Stale
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from storage.stream import Place
 if TYPE_CHECKING:
     from server.carrier import Carrier
     from server.context import Context
+    from server.reach import Reach
 
 log = logging.getLogger("onesocket.stream")
 
@@ -46,20 +48,27 @@ _DELETED = b'{"ev":"message.deleted"'
 class Streams:
     """All streams that sockets of this process hear."""
 
-    def __init__(self, pool: Pool, vital: Pool, carrier: Carrier) -> None:
+    def __init__(self, pool: Pool, vital: Pool, carrier: Carrier, reach: Reach) -> None:
         """`vital`: for what holds up everybody who hears a stream; `pool`: for those who come."""
-        self._pool, self._carrier = vital, carrier
+        self._pool, self._carrier, self._reach = vital, carrier, reach
         self._streams: dict[UUID, Stream] = {}
+        self._guarded: defaultdict[UUID, set[Stream]] = defaultdict(set)
+        self.changed: Callable[[Stream], None] = lambda stream: None  # what is allowed in a space
         self._tasks: set[asyncio.Task[None]] = set()
         self._heads = Heads(vital, self._streams, self.take, self._behind)
         self._recent_bytes = 0
-        self._arrivals = Arrivals(pool, self)
+        self._arrivals = Arrivals(pool, self, reach)
         self.delivered = self.closed_gaps = 0
         carrier.hear(self.take, self.pass_on)
 
     def get(self, stream: UUID) -> Stream | None:
         """A stream that is followed here."""
         return self._streams.get(stream)
+
+    @property
+    def spaces(self) -> list[Stream]:
+        """The spaces that are followed here."""
+        return [one for id in self._guarded if (one := self._streams.get(id)) is not None]
 
     @property
     def fetched(self) -> int:
@@ -186,14 +195,22 @@ class Streams:
             fresh = [ctx for ctx in stream.audience if ctx not in checked]
         stream.access = max(stream.access, min(versions))
         stream.page = None
+        if stream.is_space:
+            self._look_again(stream)
         for one in stream.waiting:  # what was asked for by a version that no fact has is done
             one.access = min(one.access, stream.access)
+
+    def _look_again(self, space: Stream) -> None:
+        """Somebody has lost a right in a space: in its channels, too."""
+        for stream in self._guarded.get(space.id, set()) - {space}:
+            self._repair(stream, Batch(stream.id, stream.access + 1, 0, ()))
+        self.changed(space)
 
     async def _check_some(self, stream: Stream, some: Sequence[Context]) -> int:
         """Let go of those of these that are not in the channel; under which access version that was read."""
         sessions = {ctx: ctx.session for ctx in some if ctx.session is not None}
-        accounts = {session.account for session in sessions.values()}
-        access, members = await storage.members_among(self._pool, stream.id, accounts)
+        accounts = list({session.account for session in sessions.values()})
+        access, members = await self._reach.audience(self._pool, stream.id, stream.guard, accounts)
         for ctx, session in sessions.items():
             if session.account not in members and ctx.session is session:
                 stream.let_go(ctx)
@@ -253,6 +270,8 @@ class Streams:
         stream = self._streams.get(place.id)
         if stream is None:
             stream = self._streams[place.id] = Stream(place, personal)
+            if place.guard is not None:
+                self._guarded[place.guard].add(stream)
             self._carrier.follow(place.id)
             self._heads.ask_soon(stream)
         return stream
@@ -272,7 +291,22 @@ class Streams:
         if stream.access != access:  # one of the two has not heard yet who lost what: look again before going on
             self._repair(stream, Batch(stream.id, max(stream.access, access) + 1, 0, ()))
 
+    async def watch(self, ctx: Context, places: Sequence[Place]) -> dict[UUID, int]:
+        """Have a socket hear channels from their heads on; which it hears from where."""
+        found: dict[UUID, int] = {}
+        for place in places:
+            stream = self.follow(place, personal=False)
+            if stream not in ctx.streams:
+                self.place(stream, ctx, max(stream.head, place.head), place.access)
+            found[place.id] = stream.late.get(ctx, stream.head)
+        return found
+
     # Leaving
+
+    def let_go(self, ctx: Context, stream: Stream) -> None:
+        """A socket hears a stream no more; with a space all that is in it."""
+        for one in self._guarded.get(stream.id, set()) | {stream}:
+            one.let_go(ctx)
 
     @staticmethod
     def leave_all(ctx: Context) -> None:
@@ -320,6 +354,10 @@ class Streams:
 
     def _drop(self, stream: Stream) -> None:
         del self._streams[stream.id]
+        if stream.guard is not None:
+            self._guarded[stream.guard].discard(stream)
+            if not self._guarded[stream.guard]:
+                del self._guarded[stream.guard]
         self._carrier.unfollow(stream.id)
         self._recent_bytes -= stream.forget()
 

@@ -17,13 +17,13 @@ from storage.ids import new_id
 from storage.pool import Database, Row, Transaction
 from storage.standing import Standing
 
-_CHANNEL = "c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at"
+# Of a table that goes by `c`.
+COLUMNS = """
+    c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at, c.space, c.parent,
+    c.position, c.slow
+"""
 _PREVIEW = 200
 _PAGE_BYTES = 200_000
-_BLOCKED = """
-    EXISTS (SELECT FROM direct d JOIN block b ON (b.account, b.blocked) IN ((d.low, d.high), (d.high, d.low))
-             WHERE d.channel = c.id)
-"""
 _SCANNED, _SCANNED_FOR_LAST = 2000, 500  # newest messages, of whatever kind: a scan for what is there is not endless
 _HIDDEN = "(SELECT FROM hidden h WHERE h.channel = x.channel AND h.account = $1 AND h.seq = x.seq)"
 # Of a member `m` of channel `m.channel`, who is $1.
@@ -55,45 +55,21 @@ def channel(row: Row) -> Channel:
         owner=row["owner"],
         members=row["members"],
         created_at=row["created_at"],
+        space=row["space"],
+        parent=row["parent"],
+        position=row["position"],
+        slow=row["slow"],
     )
 
 
-# Standing
-
-
-def _standing(row: Row) -> Standing:
-    return Standing(row["id"], row["kind"], row["owner"], row["access"], row["writes"], row["members"])
-
-
-async def standings(db: Database, channels: Sequence[UUID], accounts: Sequence[UUID]) -> list[Standing | None]:
-    """How accounts stand in channels, pair by pair; None for who is no member."""
-    rows = await db.fetch(
-        f"""
-        SELECT t.k, c.id, c.kind, c.owner, c.members, s.access,
-               c.kind <> 'direct' OR (c.members = 2 AND NOT {_BLOCKED}) AS writes
-          FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
-          JOIN member m ON m.channel = t.channel AND m.account = t.account
-          JOIN channel c ON c.id = t.channel JOIN stream s ON s.id = t.channel
-        """,
-        channels,
-        accounts,
-    )
-    found: list[Standing | None] = [None] * len(channels)
-    for row in rows:
-        found[row["k"] - 1] = _standing(row)
-    return found
-
-
-async def member(db: Database, viewer: UUID, channel: UUID) -> Standing | None:
-    """A channel that the viewer is in."""
-    return (await standings(db, [channel], [viewer]))[0]
+# Looking at one
 
 
 async def enterable(db: Database, viewer: UUID, channel: UUID) -> Channel | None:
     """A channel that the viewer is in, or an open group."""
     row = await db.fetchrow(
         f"""
-        SELECT {_CHANNEL} FROM channel c WHERE c.id = $2
+        SELECT {COLUMNS} FROM channel c WHERE c.id = $2
            AND (c.open OR EXISTS (SELECT FROM member m WHERE m.channel = c.id AND m.account = $1))
         """,
         viewer,
@@ -108,7 +84,7 @@ def _channel_or_none(row: Row | None) -> Channel | None:
 
 async def get(db: Database, id: UUID) -> Channel:
     """A channel that exists."""
-    row = await db.fetchrow(f"SELECT {_CHANNEL} FROM channel c WHERE c.id = $1", id)
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM channel c WHERE c.id = $1", id)
     assert row is not None
     return channel(row)
 
@@ -140,7 +116,7 @@ async def _memberships(db: Database, chosen: str, viewer: UUID, *values: Any) ->
     """One query, whatever the number: `chosen` selects members with their stream's head."""
     return await db.fetch(
         f"""
-        SELECT {_CHANNEL}, m.head, m.read, m.delivered, m.muted_until, m.moved_at, d.low, d.high,
+        SELECT {COLUMNS}, m.head, m.read, m.delivered, m.muted_until, m.moved_at, d.low, d.high,
                {_UNREAD} AS unread, {_MENTIONS} AS unread_mentions, l.*
           FROM ({chosen}) m JOIN channel c ON c.id = m.channel LEFT JOIN direct d ON d.channel = c.id
           LEFT JOIN LATERAL (
@@ -156,12 +132,27 @@ async def _memberships(db: Database, chosen: str, viewer: UUID, *values: Any) ->
     )
 
 
-async def membership(db: Database, viewer: UUID, channel: UUID) -> Membership | None:
-    """How the viewer stands in a channel."""
+# How far who has never looked counts as having read channel `s`: what was there when they came, as `r`.
+_READ_AT_FIRST = f"""
+    CASE WHEN s.moved_at <= r.joined_at THEN s.last ELSE
+         (SELECT coalesce(max(x.seq), 0) FROM (SELECT x.seq, x.sent_at FROM message x WHERE x.channel = s.id
+                   ORDER BY x.seq DESC LIMIT {_SCANNED}) x WHERE x.sent_at <= r.joined_at) END
+"""
+
+
+async def membership(db: Database, viewer: UUID, channel: UUID, *, in_space: bool = False) -> Membership | None:
+    """How the viewer stands in a channel; in a space, one that they see."""
     chosen = """
         SELECT m.*, s.head, s.moved_at FROM member m JOIN stream s ON s.id = m.channel
          WHERE m.account = $1 AND m.channel = $2
     """
+    if in_space:
+        chosen = f"""
+            SELECT s.id AS channel, r.account, s.head, s.moved_at, k.muted_until, coalesce(k.delivered, 0) AS delivered,
+                   coalesce(k.read, {_READ_AT_FIRST}) AS read
+              FROM channel e JOIN stream s ON s.id = e.id JOIN space_member r ON r.space = e.space AND r.account = $1
+              LEFT JOIN mark k ON k.channel = s.id AND k.account = $1 WHERE e.id = $2
+        """
     rows = await _memberships(db, chosen, viewer, channel)
     return _membership(rows[0], viewer) if rows else None
 
@@ -204,8 +195,10 @@ async def create(tx: Transaction, kind: str, id: UUID, creator: UUID, **fields: 
     """A channel of an existing stream, with nobody in it yet."""
     await tx.execute(
         """
-        INSERT INTO channel (id, kind, name, topic, description, avatar, open, owner, creator, nonce)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        INSERT INTO channel
+               (id, kind, name, topic, description, avatar, open, owner, creator, nonce, space, parent, slow, position)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $11::uuid IS NULL THEN 0 ELSE
+               (SELECT coalesce(max(position), -1) + 1 FROM channel WHERE space = $11 AND kind <> 'thread') END)
         """,
         id,
         kind,
@@ -214,9 +207,12 @@ async def create(tx: Transaction, kind: str, id: UUID, creator: UUID, **fields: 
         fields.get("description", ""),
         fields.get("avatar", ""),
         fields.get("open", False),
-        None if kind == "direct" else creator,
+        creator if kind in ("group", "saved") else None,
         creator,
         fields.get("nonce") or new_id(),
+        fields.get("space"),
+        fields.get("parent"),
+        fields.get("slow", 0),
     )
 
 
@@ -299,16 +295,6 @@ async def not_in(tx: Transaction, channel: UUID, accounts: Sequence[UUID]) -> li
     return [row["id"] for row in rows]
 
 
-async def all_in(tx: Transaction, channel: UUID, accounts: Sequence[UUID]) -> bool:
-    """Whether each of these different accounts is in the channel."""
-    if not accounts:
-        return True
-    found = await tx.fetchval(
-        "SELECT count(*) FROM member WHERE channel = $1 AND account = ANY ($2::uuid[])", channel, list(accounts)
-    )
-    return bool(found == len(accounts))
-
-
 async def count(tx: Transaction, channel: UUID) -> int:
     """How many are in it."""
     found: int = await tx.fetchval("SELECT members FROM channel WHERE id = $1", channel)
@@ -318,19 +304,41 @@ async def count(tx: Transaction, channel: UUID) -> int:
 async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
     """What can change of a channel."""
     await tx.execute(
-        "UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6 WHERE id = $1",
+        """
+        UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6, slow = $7 WHERE id = $1
+        """,
         id,
         changed.name,
         changed.topic,
         changed.description,
         changed.avatar,
         changed.open,
+        changed.slow,
     )
 
 
-async def mute(tx: Transaction, channel: UUID, account: UUID, until: datetime | None) -> None:
+async def mute(tx: Transaction, channel: Standing, account: UUID, until: datetime | None) -> None:
     """Until when somebody is not notified."""
-    await tx.execute("UPDATE member SET muted_until = $3 WHERE channel = $1 AND account = $2", channel, account, until)
+    table = await _marked_in(tx, channel, account)
+    await tx.execute(
+        f"UPDATE {table} SET muted_until = $3 WHERE channel = $1 AND account = $2", channel.id, account, until
+    )
+
+
+async def _marked_in(db: Database, channel: Standing, account: UUID) -> str:
+    """The table with what an account keeps of a channel; in a space the row is made when it is needed first."""
+    if channel.space is None:
+        return "member"
+    await db.execute(
+        f"""
+        INSERT INTO mark (channel, account, read) SELECT s.id, r.account, {_READ_AT_FIRST}
+          FROM stream s JOIN space_member r ON r.space = s.guard AND r.account = $2 WHERE s.id = $1
+        ON CONFLICT DO NOTHING
+        """,
+        channel.id,
+        account,
+    )
+    return "mark"
 
 
 # How far
@@ -344,16 +352,17 @@ class Marked(Struct, frozen=True):
     members: int
 
 
-async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered: int) -> Marked | None:
+async def mark(db: Database, account: UUID, channel: Standing, read: int, delivered: int) -> Marked | None:
     """Move positions forward, as far as there are facts; where they are now."""
+    table = await _marked_in(db, channel, account)
     row = await db.fetchrow(
         f"""
         WITH before AS (
             SELECT s.head, m.read, m.delivered, greatest(m.read, least(s.head, $3)) AS to_read,
                    greatest(m.delivered, least(s.head, greatest($3, $4))) AS to_delivered
-              FROM member m JOIN stream s ON s.id = m.channel WHERE m.account = $1 AND m.channel = $2 FOR UPDATE OF m
+              FROM {table} m JOIN stream s ON s.id = m.channel WHERE m.account = $1 AND m.channel = $2 FOR UPDATE OF m
         ), m AS (
-            UPDATE member SET read = to_read, delivered = to_delivered FROM before
+            UPDATE {table} SET read = to_read, delivered = to_delivered FROM before
              WHERE account = $1 AND channel = $2 RETURNING channel, head, to_read AS read, to_delivered AS delivered,
                    (before.read, before.delivered) <> (to_read, to_delivered) AS moved
         )
@@ -361,7 +370,7 @@ async def mark(db: Database, account: UUID, channel: UUID, read: int, delivered:
           FROM m JOIN channel c ON c.id = m.channel
         """,
         account,
-        channel,
+        channel.id,
         read,
         delivered,
     )

@@ -34,8 +34,15 @@ async def dig(tx: Transaction, channel: UUID, by: UUID) -> None:
         """,
         channel,
     )
+    await tx.execute("UPDATE channel SET parent = NULL WHERE parent = $1", channel)
     # Without its nonce, so that who made it can make another like it.
-    await tx.execute("UPDATE channel SET members = 0, open = false, owner = NULL, nonce = NULL WHERE id = $1", channel)
+    await tx.execute(
+        """
+        UPDATE channel SET members = 0, open = false, owner = NULL, nonce = NULL, space = NULL, parent = NULL
+         WHERE id = $1
+        """,
+        channel,
+    )
 
 
 async def by(db: Database, channel: UUID) -> UUID | None:

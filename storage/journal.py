@@ -26,8 +26,10 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from protocol.error import Conflict, Internal, Missing, Overloaded, Refusal, Unavailable
+from protocol.codec import encode
+from protocol.error import Conflict, Internal, Missing, Overloaded, RateLimited, Refusal, Unavailable
 from protocol.message import Forwarded
 from storage.aside import Aside, apart
 from storage.pool import BadData, Database, Lane, Locked, Row, UniqueViolation
@@ -39,7 +41,7 @@ _QUEUE_ROWS, _QUEUE_BYTES = 10_000, 32 * 1024 * 1024
 _PATIENCE = 10.0
 _AGAIN = "this could not be stored for too long: send it again with the same nonce"
 _QUERY_TIMEOUT = 5.0
-_STORED, _BEFORE, _STALE, _ELSEWHERE, _NO_REPLY, _NO_MENTION = range(6)
+_STORED, _BEFORE, _STALE, _ELSEWHERE, _NO_REPLY, _NO_MENTION, _TOO_SOON = range(7)
 _APPEND = "SELECT at, verdicts, seqs, earlier FROM message_append($1, $2, $3, $4, $5, $6)"
 _APPEND_FREE = "SELECT at, verdicts, seqs, earlier, held FROM message_append_free($1, $2, $3, $4, $5, $6, $7)"
 
@@ -52,6 +54,7 @@ class Extra(Struct, frozen=True, omit_defaults=True):
     hashtags: list[str] = []
     silent: bool = False
     forwarded: Forwarded | None = None
+    slow: int = 0
 
 
 class Before(Struct, frozen=True):
@@ -94,6 +97,11 @@ class Entry:
         self.extra: str | None = None
         self.seq, self.since = 0, 0.0
         self.sent_at: datetime | None = None
+
+    def pace(self, slow: int) -> None:
+        """Its author waits so many seconds before the next one."""
+        more = replace(self.more or Extra(), slow=slow) if slow else self.more
+        self.extra = encode(more).decode() if more is not None else None
 
     def stored(self) -> None:
         """It stands where `seq` says; perhaps it did so before."""
@@ -350,6 +358,8 @@ class Journal:
             elif verdict == _BEFORE:
                 entry.seq, entry.sent_at = seq, earlier[number]
                 entry.stored()
+            elif verdict == _TOO_SOON:
+                entry.refused(_too_soon(at, earlier[number]))
             else:
                 entry.refused(_REFUSALS[verdict]())
         if new:
@@ -382,6 +392,11 @@ def _accesses(batch: Sequence[Entry]) -> list[int]:
 
 def _elsewhere() -> Refusal:
     return Conflict("this nonce stands for a message in another channel", field="nonce")
+
+
+def _too_soon(now: datetime, until: datetime | None) -> Refusal:
+    wait = max(1.0, (until - now).total_seconds()) if until is not None else 1.0
+    return RateLimited("this channel is slow: wait before you write again", retry_after=round(wait, 1))
 
 
 _REFUSALS: dict[int, Callable[[], Refusal]] = {

@@ -12,7 +12,7 @@ from protocol.codec import encode
 from protocol.frame import Body
 from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
 from storage.pool import Database, Row
-from storage.standing import Standing
+from storage.standing import ACCESS, Standing
 
 # Of a table that goes by `m`.
 COLUMNS = """
@@ -58,7 +58,7 @@ async def visible_all(db: Database, viewer: UUID, channel: Standing, seqs: Seque
     """Messages every one of which the viewer sees."""
     rows = await db.fetch(
         f"""
-        SELECT s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq = ANY ($3::bigint[])
                AND m.deleted_at IS NULL AND {_IN_VIEW} ORDER BY m.seq) p ON true
          WHERE s.id = $2
@@ -102,7 +102,7 @@ async def page(
     forward = after is not None and before is None
     rows = await db.fetch(
         f"""
-        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq > $3 AND m.seq < $4
                AND {_IN_VIEW} ORDER BY m.seq {"ASC" if forward else "DESC"} LIMIT $5) p ON true
          WHERE s.id = $2
@@ -128,7 +128,7 @@ async def around(db: Database, viewer: UUID, channel: Standing, seq: int, limit:
     half = limit // 2
     rows = await db.fetch(
         f"""
-        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq < $3 AND {_IN_VIEW}
               ORDER BY m.seq DESC LIMIT $4 + 1)
             UNION ALL
@@ -158,7 +158,7 @@ async def pins(db: Database, viewer: UUID, channel: Standing, after: int) -> Mes
     """What is pinned, behind a seq."""
     rows = await db.fetch(
         f"""
-        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.pinned_at IS NOT NULL AND m.seq > $3
                AND {_IN_VIEW} ORDER BY m.seq LIMIT {_PINS}) p ON true
          WHERE s.id = $2
@@ -177,7 +177,7 @@ async def newest(db: Database, channel: Standing, limit: int) -> tuple[Messages,
     """The newest messages as everybody sees them but those who have taken one of them out of their view."""
     rows = await db.fetch(
         f"""
-        SELECT s.head, s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS},
                    ARRAY(SELECT h.account FROM hidden h WHERE h.channel = m.channel AND h.seq = m.seq) AS hiders
               FROM message m WHERE m.channel = s.id ORDER BY m.seq DESC LIMIT $2) p ON true
@@ -296,16 +296,17 @@ async def pin(db: Database, channel: UUID, seq: int, at: datetime | None) -> boo
     return True
 
 
-async def readers(db: Database, channel: UUID, one: Message) -> Readers:
+async def readers(db: Database, channel: Standing, one: Message) -> Readers:
     """Who has got a message, furthest first."""
     rows = await db.fetch(
-        """
+        f"""
         SELECT account, delivered, read, count(*) OVER () AS all_delivered,
                count(*) FILTER (WHERE read >= $2) OVER () AS all_read
-          FROM member m WHERE channel = $1 AND delivered >= $2 AND account <> $3
+          FROM {"member" if channel.space is None else "mark"} m
+         WHERE channel = $1 AND delivered >= $2 AND account <> $3
          ORDER BY read DESC, delivered DESC, account LIMIT 100
         """,
-        channel,
+        channel.id,
         one.seq,
         one.author,
     )

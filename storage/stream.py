@@ -7,7 +7,7 @@ Rule 3: words are not kept in facts: what tells of a message, sent or scheduled,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from protocol.parts import parts
 from protocol.scheduled import ScheduledCancelled, ScheduledSaved
 from storage import draft, message, scheduled
 from storage.pool import Database, Pool, Row, Transaction
+from storage.standing import ACCESS
 
 # The access version of a stream that was deleted: newer than any that something was decided under.
 GONE = 2**63 - 1
@@ -28,11 +29,12 @@ _PRUNED_AT_ONCE = 500
 
 
 class Place(Struct, frozen=True):
-    """How far a stream is."""
+    """How far a stream is; `guard`: the space that it is, or is in."""
 
     id: UUID
     head: int
     access: int
+    guard: UUID | None = None
 
 
 class Missed(Struct, frozen=True):
@@ -53,72 +55,57 @@ def _place(row: Row) -> Place:
 
 
 async def places(db: Database, account: UUID) -> list[Place]:
-    """Every stream that an account hears: its own first, then its channels."""
+    """Every stream that an account hears by itself: its own first, then its direct channels, groups and spaces."""
     rows = await db.fetch(
         """
-        SELECT id, head, access, 0 AS place FROM stream WHERE id = $1
+        SELECT id, head, access, guard, 0 AS place FROM stream WHERE id = $1
         UNION ALL
-        SELECT s.id, s.head, s.access, 1 FROM member m JOIN stream s ON s.id = m.channel WHERE m.account = $1
+        SELECT s.id, s.head, s.access, s.guard, 1 FROM member m JOIN stream s ON s.id = m.channel WHERE m.account = $1
+        UNION ALL
+        SELECT s.id, s.head, s.access, s.id, 2 FROM space_member m
+          JOIN space p ON p.id = m.space AND p.deleted_at IS NULL JOIN stream s ON s.id = p.id WHERE m.account = $1
         ORDER BY place
         """,
         account,
     )
-    return [_place(row) for row in rows]
-
-
-async def place(db: Database, account: UUID, stream: UUID) -> Place | None:
-    """A channel's stream, if the account is a member."""
-    row = await db.fetchrow(
-        """
-        SELECT s.id, s.head, s.access FROM member m JOIN stream s ON s.id = m.channel
-         WHERE m.account = $1 AND m.channel = $2
-        """,
-        account,
-        stream,
-    )
-    return _place(row) if row else None
+    return [Place(row["id"], row["head"], row["access"], row["guard"]) for row in rows]
 
 
 async def places_among(db: Database, account: UUID, streams: Sequence[UUID]) -> list[Place]:
-    """Those of these streams that an account may hear."""
+    """Those of these streams that an account hears by itself."""
     rows = await db.fetch(
         """
-        SELECT s.id, s.head, s.access FROM stream s WHERE s.id = ANY ($2::uuid[])
-           AND (s.id = $1 OR EXISTS (SELECT FROM member m WHERE m.channel = s.id AND m.account = $1))
+        SELECT s.id, s.head, s.access, p.id AS guard FROM stream s
+          LEFT JOIN space p ON p.id = s.id AND p.deleted_at IS NULL
+         WHERE s.id = ANY ($2::uuid[])
+           AND (s.id = $1 OR EXISTS (SELECT FROM member m WHERE m.channel = s.id AND m.account = $1)
+                OR EXISTS (SELECT FROM space_member m WHERE m.space = p.id AND m.account = $1))
         """,
         account,
         list(streams),
     )
-    return [_place(row) for row in rows]
+    return [Place(row["id"], row["head"], row["access"], row["guard"]) for row in rows]
+
+
+async def access(db: Database, stream: UUID) -> int:
+    """The access version of a stream."""
+    found: int | None = await db.fetchval(f"SELECT {ACCESS} FROM stream s WHERE s.id = $1", stream)
+    return GONE if found is None else found
 
 
 async def moved(db: Database, known: Sequence[Place]) -> list[Place]:
     """Which of these streams are not as they are known; those that are no more have no facts, and are `GONE`."""
     rows = await db.fetch(
         f"""
-        SELECT k.id, coalesce(s.head, 0) AS head, coalesce(s.access, {GONE}) AS access
+        SELECT k.id, coalesce(s.head, 0) AS head, coalesce({ACCESS}, {GONE}) AS access
           FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS k(id, head, access) LEFT JOIN stream s USING (id)
-         WHERE s.head <> k.head OR coalesce(s.access, {GONE}) > k.access
+         WHERE s.head <> k.head OR coalesce({ACCESS}, {GONE}) > k.access
         """,
         [one.id for one in known],
         [one.head for one in known],
         [one.access for one in known],
     )
     return [_place(row) for row in rows]
-
-
-async def members_among(db: Database, channel: UUID, accounts: Iterable[UUID]) -> tuple[int, set[UUID]]:
-    """The channel's access version, and who of these accounts is in it."""
-    row = await db.fetchrow(
-        f"""
-        SELECT coalesce((SELECT access FROM stream WHERE id = $1), {GONE}) AS access,
-               ARRAY(SELECT account FROM member WHERE channel = $1 AND account = ANY ($2::uuid[])) AS accounts
-        """,
-        channel,
-        list(accounts),
-    )
-    assert row is not None
-    return row["access"], set(row["accounts"])
 
 
 # Reading
@@ -138,7 +125,7 @@ async def missed(db: Database, stream: UUID, after: int, limit: int) -> Missed |
             (SELECT seq, 'message.created', NULL, seq FROM message
               WHERE channel = $1 AND seq > $2 ORDER BY seq LIMIT $3)
             ORDER BY 1 LIMIT $3)
-        SELECT s.head, s.access, s.kept, f.seq AS fact, f.kind, f.data, f.told,
+        SELECT s.head, {ACCESS} AS access, s.kept, f.seq AS fact, f.kind, f.data, f.told,
                {message.COLUMNS}, {draft.COLUMNS}, {scheduled.COLUMNS}
           FROM stream s LEFT JOIN facts f ON true LEFT JOIN message m ON m.channel = s.id AND m.seq = f.told
           LEFT JOIN draft d ON d.account = s.id
@@ -187,29 +174,27 @@ async def lock(tx: Transaction, streams: Iterable[UUID]) -> dict[UUID, Place]:
     """Hold streams until the transaction ends; those that exist."""
     wanted, found = sorted(streams), dict[UUID, Place]()
     for some in parts(wanted, _LOCKED_AT_ONCE):
-        rows = await tx.fetch(
-            "SELECT id, head, access FROM stream WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE", some
-        )
+        rows = await tx.fetch("SELECT id, head, access FROM stream_lock($1)", some)
         found |= {row["id"]: _place(row) for row in rows}
     return found
 
 
-async def create(tx: Transaction, stream: UUID) -> Place:
-    """A stream without facts."""
-    await tx.execute("INSERT INTO stream (id) VALUES ($1)", stream)
-    return Place(stream, 0, 1)
+async def create(tx: Transaction, stream: UUID, guard: UUID | None = None) -> Place:
+    """A stream without facts; in a space, under its guard."""
+    await tx.execute("INSERT INTO stream (id, guard) VALUES ($1, $2)", stream, guard)
+    return Place(stream, 0, await access(tx, stream))
 
 
-async def move(tx: Transaction, places: Sequence[Place]) -> None:
-    """Say where locked streams are now."""
+async def move(tx: Transaction, places: Sequence[Place], withdrawn: Collection[UUID]) -> None:
+    """Say where locked streams are now; in those that are withdrawn somebody has lost a right."""
     await tx.execute(
         """
-        UPDATE stream s SET head = n.head, access = n.access
-          FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS n(id, head, access) WHERE s.id = n.id
+        UPDATE stream s SET head = n.head, access = s.access + n.withdrawn
+          FROM unnest($1::uuid[], $2::bigint[], $3::integer[]) AS n(id, head, withdrawn) WHERE s.id = n.id
         """,
         [one.id for one in places],
         [one.head for one in places],
-        [one.access for one in places],
+        [int(one.id in withdrawn) for one in places],
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from protocol.user import User, Users
-from storage.pool import Database, Pool, Row
-from storage.standing import Standing
+from storage.pool import Database, Row
+from storage.standing import ACCESS, Standing
 
 # Of an account that goes by `a`: columns that others may see, and nothing else; and whether $1 may see it.
 COLUMNS = "a.id, a.username, a.display_name, a.bio, a.avatar, a.city, a.interests, a.created_at"
@@ -43,17 +43,13 @@ async def living(db: Database, users: Iterable[UUID]) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
-async def in_it(db: Pool, viewer: UUID, channel: UUID, user: UUID) -> User | None:
-    """A member of a channel, also one who blocks or is blocked: both see each other there."""
-    row = await db.fetchrow(
-        f"SELECT {COLUMNS} FROM member m JOIN account a ON a.id = m.account WHERE m.channel = $1 AND m.account = $2",
-        channel,
-        user,
-    )
+async def get(db: Database, user: UUID) -> User | None:
+    """Any account that there is."""
+    row = await db.fetchrow(f"SELECT {COLUMNS} FROM account a WHERE a.id = $1", user)
     return user_of(row) if row else None
 
 
-async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
+async def blockable(db: Database, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer may block: visible, or blocked already, and not the viewer."""
     row = await db.fetchrow(
         f"""
@@ -66,7 +62,7 @@ async def blockable(db: Pool, viewer: UUID, user: UUID) -> User | None:
     return user_of(row) if row else None
 
 
-async def blocked_by(db: Pool, viewer: UUID, user: UUID) -> User | None:
+async def blocked_by(db: Database, viewer: UUID, user: UUID) -> User | None:
     """A user whom the viewer has blocked."""
     row = await db.fetchrow(
         f"SELECT {COLUMNS} FROM block k JOIN account a ON a.id = k.blocked WHERE k.account = $1 AND k.blocked = $2",
@@ -117,7 +113,7 @@ async def in_channel(db: Database, channel: Standing, after: str | None, limit: 
     """Who is in a channel, by name, strictly after `after`; also those who block or are blocked."""
     rows = await db.fetch(
         f"""
-        SELECT s.access, p.* FROM stream s LEFT JOIN LATERAL (
+        SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM member m JOIN account a ON a.id = m.account
              WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower(a.username) ~>~ lower($2)
              ORDER BY lower(a.username) USING ~<~ LIMIT $3) p ON true

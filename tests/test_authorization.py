@@ -12,9 +12,9 @@ import pytest_asyncio
 from protocol.codec import encode
 from protocol.message import MessageHistory, MessageSend
 from protocol.typing import TypingStart
-from server.access import PUBLIC_OPS
 from server.handlers import collect
 from server.hub import Hub
+from server.rule import PUBLIC_OPS
 from storage.ids import new_id
 from tests.authorization import (
     checks,

@@ -20,11 +20,11 @@ from protocol.error import Invalid, Refusal
 from protocol.frame import AccountFact, ChannelFact, Event, Fact, Nothing, Request
 from protocol.session import SessionDescribe
 from server import document
-from server.access import PUBLIC
 from server.context import Context
 from server.document import COMMAND, built_in, read_samples
 from server.handlers import collect
 from server.router import Router, op
+from server.rule import PUBLIC
 from tests import node_tools
 from tests.conftest import Person
 

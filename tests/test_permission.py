@@ -10,17 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.permission import ALL, NAMES, OF_CHANNELS, bits, names
-from server.access import (
-    Member,
-    Overwrite,
-    Role,
-    deciding,
-    may_overwrite,
-    may_shape,
-    may_touch,
-    permissions,
-    steps,
-)
+from server.access import Member, Overwrite, Role, deciding, may_overwrite, may_shape, may_touch, permissions, steps
 
 SPACE, ANN = UUID(int=1), UUID(int=2)
 CASES = 100_000

@@ -13,9 +13,9 @@ from protocol.codec import encode
 from protocol.frame import Body, DeviceId, Nonce, Nothing, Request, Time, UserId, of
 from protocol.user import User
 from server import LOGGED_IN, PUBLIC, Context, Server, bound, op
-from server.access import PUBLIC_OPS, Bind, Rule
 from server.handlers import collect, session
 from server.router import Router, StartError
+from server.rule import PUBLIC_OPS, Bind, Rule
 from storage import user as users
 from storage.pool import Pool
 from tests.conftest import Person, Starter

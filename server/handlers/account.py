@@ -55,9 +55,9 @@ from protocol.error import (
 from protocol.frame import Nothing
 from server import attempt, login, name, outside
 from server import export as exports
-from server.access import IN_PERSON, LOGGED_IN, PUBLIC
 from server.context import Context
 from server.router import op
+from server.rule import IN_PERSON, LOGGED_IN, PUBLIC
 from server.secret import digest
 from storage import account, api_key, audit, device, erasure, stream, ticket
 

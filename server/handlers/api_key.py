@@ -4,9 +4,9 @@ from protocol.api_key import ApiKey, ApiKeyCreate, ApiKeyList, ApiKeyRevoke, Api
 from protocol.error import Conflict, Invalid, Unauthenticated
 from protocol.frame import Nothing
 from server import login, secret
-from server.access import IN_PERSON, bound
 from server.context import Context
 from server.router import op
+from server.rule import IN_PERSON, bound
 from storage import account, api_key, audit
 
 

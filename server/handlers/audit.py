@@ -1,9 +1,9 @@
 """audit: the security events of one's own account."""
 
 from protocol.audit import AuditList, AuditPage
-from server.access import IN_PERSON
 from server.context import Context
 from server.router import op
+from server.rule import IN_PERSON
 from storage import audit
 
 

@@ -11,9 +11,9 @@ from protocol.device import (
 )
 from protocol.error import Unauthenticated
 from protocol.frame import Nothing
-from server.access import IN_PERSON, bound
 from server.context import Context
 from server.router import op
+from server.rule import IN_PERSON, bound
 from storage import audit, device
 
 

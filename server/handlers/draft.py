@@ -3,10 +3,11 @@
 from protocol.draft import Draft, DraftClear, DraftCleared, DraftList, Drafts, DraftSave, DraftSaved
 from protocol.error import Conflict
 from protocol.frame import Nothing
-from server.access import LOGGED_IN, in_channel
+from server.access import in_channel
 from server.context import Context
 from server.fact import changing
 from server.router import op
+from server.rule import LOGGED_IN
 from storage import draft as drafts
 from storage.standing import Standing
 
@@ -15,7 +16,7 @@ from storage.standing import Standing
 async def save(ctx: Context, frame: DraftSave, channel: Standing) -> Nothing:
     """Told to one's other devices."""
     async with changing(ctx.app, ctx.user) as change:
-        await change.standing(ctx.user, channel.id, writes=False)
+        await change.standing(ctx.user, channel.id)
         saved_at = await drafts.save(change.tx, ctx.user, channel.id, frame.text, frame.reply_to)
         if saved_at is None:
             raise Conflict("you have a hundred drafts: send or clear one first")

@@ -15,9 +15,9 @@ from protocol.friend import (
 )
 from protocol.user import User
 from server import friend
-from server.access import LOGGED_IN, bound
 from server.context import Context
 from server.router import op
+from server.rule import LOGGED_IN, bound
 from storage import friend as friends
 from storage import user as users
 

@@ -40,7 +40,8 @@ from protocol.message import (
     Readers,
     Revisions,
 )
-from server.access import LOGGED_IN, Undecided, in_channel, message_in, optional, sending
+from protocol.permission import bits
+from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import changing
@@ -48,6 +49,7 @@ from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
 from server.posting import extra, hashtags
 from server.router import op
+from server.rule import LOGGED_IN, check, optional
 from storage import channel as channels
 from storage import message as messages
 from storage.channel import Marked
@@ -55,6 +57,7 @@ from storage.journal import Extra
 from storage.standing import Standing
 
 _SMALL = 50
+_MANAGE = bits(["manage_messages"])
 
 # Saying
 
@@ -66,7 +69,9 @@ def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> Mes
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
 
 
-@op(access=LOGGED_IN & sending() & optional(in_channel("source") & message_in("source")), limit="120/m")
+@op(
+    access=LOGGED_IN & sending() & optional(in_channel("history", field="source") & message_in("source")), limit="120/m"
+)
 async def forward(
     ctx: Context, frame: MessageForward, channel: Standing | Undecided, source: Standing | None, message: Message | None
 ) -> MessageSent:
@@ -85,17 +90,16 @@ async def forward(
 # Changing
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="120/m")
 async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Message) -> MessageChanged:
     """One's own words only."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "send")
         before = await _held(change.tx, channel.id, message.seq)
         if before.author != ctx.user or before.forwarded is not None:
             raise Forbidden("only what you have written yourself can be edited")
         mentions = list(dict.fromkeys(frame.mentions))
-        if not await channels.all_in(change.tx, channel.id, mentions):
-            raise Missing(field="mentions")
+        await change.check_seeing(channel.id, mentions)
         after = msgspec.structs.replace(
             before, text=frame.text, mentions=mentions, hashtags=hashtags(frame.text), edited_at=datetime.now(UTC)
         )
@@ -115,13 +119,13 @@ async def _held(tx: Any, channel: UUID, seq: int) -> Message:
     return found[0]
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="120/m")
 async def delete(ctx: Context, frame: MessageDelete, channel: Standing, message: Message) -> MessageChanged:
-    """For everybody: one's own, and any as the owner of a group."""
+    """For everybody: one's own, and any with `manage_messages`, as the owner of a group has."""
     return await _delete(ctx, channel, [message.seq], frame.for_all)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(field="seqs", load=messages.visible_all), limit="30/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(field="seqs", load=messages.visible_all), limit="30/m")
 async def delete_many(
     ctx: Context, frame: MessageDeleteMany, channel: Standing, message: list[Message]
 ) -> MessageChanged:
@@ -137,8 +141,8 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
         found = await messages.held(change.tx, channel.id, seqs)
         if len(found) != len(seqs):
             raise Missing
-        if standing.owner != ctx.user and any(one.author != ctx.user for one in found):
-            raise Forbidden("only its author or the group's owner can take a message back for everybody")
+        if any(one.author != ctx.user for one in found):
+            check(standing.allowed, _MANAGE)
         await messages.delete(change.tx, channel.id, seqs)
         seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
     return MessageChanged(seq=seq)
@@ -146,7 +150,7 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
 
 async def _hide(ctx: Context, channel: Standing, seqs: list[int]) -> MessageChanged:
     async with changing(ctx.app, ctx.user, channel.id) as change:
-        await change.standing(ctx.user, channel.id, writes=False)
+        await change.standing(ctx.user, channel.id)
         hidden = await messages.hide(change.tx, ctx.user, channel.id, seqs)
         if not hidden:
             return MessageChanged(seq=0)
@@ -156,11 +160,11 @@ async def _hide(ctx: Context, channel: Standing, seqs: list[int]) -> MessageChan
     return MessageChanged(seq=seq)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="60/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="60/m")
 async def pin(ctx: Context, frame: MessagePin, channel: Standing, message: Message) -> MessageChanged:
-    """By whoever may write there."""
+    """By whoever may pin there: in groups everybody."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "pin")
         if (await _held(change.tx, channel.id, message.seq)).pinned_at is not None:
             return MessageChanged(seq=0)
         at = datetime.now(UTC)
@@ -171,11 +175,11 @@ async def pin(ctx: Context, frame: MessagePin, channel: Standing, message: Messa
     return MessageChanged(seq=seq)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="60/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="60/m")
 async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: Message) -> MessageChanged:
-    """By whoever may write there."""
+    """By whoever may pin there: in groups everybody."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "pin")
         if (await _held(change.tx, channel.id, message.seq)).pinned_at is None:
             return MessageChanged(seq=0)
         await messages.pin(change.tx, channel.id, message.seq, None)
@@ -187,13 +191,13 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
 # Reading
 
 
-@op(access=LOGGED_IN & in_channel() & message_in())
+@op(access=LOGGED_IN & in_channel("history") & message_in())
 async def get(ctx: Context, frame: MessageGet, channel: Standing, message: Message) -> Message:
     """As the rule found it."""
     return message
 
 
-@op(access=LOGGED_IN & in_channel())
+@op(access=LOGGED_IN & in_channel("history"))
 def history(ctx: Context, frame: MessageHistory, channel: Standing) -> Messages:
     """The newest page comes from memory where that is as new as the asker knows."""
     stream = ctx.app.streams.get(channel.id)
@@ -222,19 +226,19 @@ async def _newest(ctx: Context, frame: MessageHistory, channel: Standing, stream
     return msgspec.structs.replace(page, messages=cut, earlier=page.earlier or len(cut) < len(page.messages))
 
 
-@op(access=LOGGED_IN & in_channel())
+@op(access=LOGGED_IN & in_channel("history"))
 async def around(ctx: Context, frame: MessageAround, channel: Standing) -> Messages:
     """Also around a seq that is no message."""
     return await messages.around(ctx.db, ctx.user, channel, frame.seq, frame.limit)
 
 
-@op(access=LOGGED_IN & in_channel())
+@op(access=LOGGED_IN & in_channel("history"))
 async def pins(ctx: Context, frame: MessagePins, channel: Standing) -> Messages:
     """All of them, if a frame holds them."""
     return await messages.pins(ctx.db, ctx.user, channel, frame.after)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in())
+@op(access=LOGGED_IN & in_channel("history") & message_in())
 async def revisions(ctx: Context, frame: MessageRevisions, channel: Standing, message: Message) -> Revisions:
     """For everybody who can read the message."""
     return await messages.revisions(ctx.db, channel.id, message.seq, frame.after, frame.limit)
@@ -258,7 +262,7 @@ async def mark_delivered(ctx: Context, frame: MessageMarkDelivered, channel: Sta
 async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -> Marks:
     """Told to one's other devices, and in small channels to the others."""
     async with changing(ctx.app, ctx.user) as change:
-        marked = await channels.mark(change.tx, ctx.user, channel.id, read, delivered)
+        marked = await channels.mark(change.tx, ctx.user, channel, read, delivered)
         if marked is None:
             raise Missing
         if marked.moved:
@@ -270,14 +274,14 @@ async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -
 
 def _tell_receipt(ctx: Context, channel: Standing, marked: Marked) -> None:
     marks = marked.marks
-    if marked.moved and marked.members <= _SMALL and channel.writes:
+    if marked.moved and channel.space is None and marked.members <= _SMALL and channel.writes:
         event = MessageReceipt(channel=channel.id, user=ctx.user, delivered=marks.delivered, read=marks.read)
         ctx.app.streams.tell(channel.id, "receipts", ctx.user, encode(event))
 
 
-@op(access=LOGGED_IN & in_channel() & message_in())
+@op(access=LOGGED_IN & in_channel("history") & message_in())
 async def readers(ctx: Context, frame: MessageReaders, channel: Standing, message: Message) -> Readers:
     """For everybody in the channel, unless one of the two there blocks the other."""
     if not channel.writes:
         return Readers(readers=[], delivered=0, read=0)
-    return await messages.readers(ctx.db, channel.id, message)
+    return await messages.readers(ctx.db, channel, message)

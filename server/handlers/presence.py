@@ -3,9 +3,9 @@
 from protocol.error import SessionRevoked
 from protocol.frame import Nothing
 from protocol.presence import PresenceChoice, PresenceGet, Presences, PresenceSet, PresenceUnwatch, PresenceWatch
-from server.access import LOGGED_IN, bound
 from server.context import Context
 from server.router import op
+from server.rule import LOGGED_IN, bound
 from storage import presence as presences
 from storage.presence import Look
 

@@ -10,10 +10,11 @@ from protocol.reaction import (
     ReactionRemoved,
     Reactions,
 )
-from server.access import LOGGED_IN, in_channel, message_in
+from server.access import in_channel, message_in
 from server.context import Context
 from server.fact import changing
 from server.router import op
+from server.rule import LOGGED_IN
 from storage import message as messages
 from storage import reaction as reactions
 from storage.standing import Standing
@@ -21,11 +22,11 @@ from storage.standing import Standing
 _DIFFERENT = 20
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="120/m")
 async def add(ctx: Context, frame: ReactionAdd, channel: Standing, message: Message) -> MessageChanged:
-    """By whoever may write there."""
+    """By whoever may react there."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "react")
         held = await messages.held(change.tx, channel.id, [message.seq])
         if not held:
             raise Missing
@@ -47,11 +48,11 @@ async def add(ctx: Context, frame: ReactionAdd, channel: Standing, message: Mess
     return MessageChanged(seq=seq)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in(), limit="120/m")
+@op(access=LOGGED_IN & in_channel("history") & message_in(), limit="120/m")
 async def remove(ctx: Context, frame: ReactionRemove, channel: Standing, message: Message) -> MessageChanged:
     """One's own only."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "react")
         count = await reactions.remove(change.tx, channel.id, message.seq, ctx.user, frame.emoji)
         if count is None:
             return MessageChanged(seq=0)
@@ -67,7 +68,7 @@ async def remove(ctx: Context, frame: ReactionRemove, channel: Standing, message
     return MessageChanged(seq=seq)
 
 
-@op(access=LOGGED_IN & in_channel() & message_in())
+@op(access=LOGGED_IN & in_channel("history") & message_in())
 async def list_(ctx: Context, frame: ReactionList, channel: Standing, message: Message) -> Reactions:
     """Everybody's."""
     return await reactions.page(ctx.db, channel.id, message.seq, frame.after, frame.limit)

@@ -18,10 +18,11 @@ from protocol.scheduled import (
     ScheduledSaved,
     ScheduledUpdate,
 )
-from server.access import LOGGED_IN, bound, in_channel, optional
+from server.access import in_channel
 from server.context import Context
 from server.fact import Change, changing
 from server.router import op
+from server.rule import LOGGED_IN, bound, optional
 from storage import scheduled as rows
 from storage.journal import stored_before
 from storage.standing import Standing
@@ -38,7 +39,7 @@ async def create(ctx: Context, frame: ScheduledCreate, channel: Standing) -> Sch
         before = await rows.own(change.tx, ctx.user, frame.nonce)
         if before is not None:
             return before
-        await change.standing(ctx.user, channel.id)
+        await change.standing(ctx.user, channel.id, "send")
         await _check_unsent(change, ctx.user, frame.nonce)
         room = await rows.room(change.tx, ctx.user)
         if room.count >= rows.MOST:

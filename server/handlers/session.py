@@ -1,6 +1,6 @@
 """session: who a socket speaks for, and what it hears."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -23,17 +23,16 @@ from protocol.session import (
     SessionResumed,
 )
 from server import attempt
-from server.access import LOGGED_IN, PUBLIC
 from server.context import Context, Session
 from server.limit import Rate, as_told
 from server.router import op
+from server.rule import LOGGED_IN, PUBLIC
 from server.secret import digest, is_api_key
 from storage import account, api_key
 from storage import channel as channels
-from storage import stream as streams
 from storage.stream import Place
 
-_CHANNELS = 200
+_CHANNELS, _WATCHED = 200, 1000
 _OPENED = Rate.parse("300/m")  # by one account
 _EVERYTHING = ("messages", "receipts", "typing", "presence")
 
@@ -42,7 +41,7 @@ _EVERYTHING = ("messages", "receipts", "typing", "presence")
 async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
     """Check the token, then count this socket among those of its account, and let it hear what that account hears."""
     async with ctx.app.entrance:
-        opened, places = await _enter(ctx, frame.token, frame.wants)
+        opened, places = await _enter(ctx, frame.token, frame.wants, ())
     await _hear(ctx, places, {})
     return _still(ctx, opened)
 
@@ -51,8 +50,8 @@ async def open_(ctx: Context, frame: SessionOpen) -> SessionOpened:
 async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
     """The same, but for what was missed, which comes first."""
     async with ctx.app.entrance:
-        opened, places = await _enter(ctx, frame.token, frame.wants)
-    cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
+        cursors = {cursor.stream: cursor.seq for cursor in frame.cursors}
+        opened, places = await _enter(ctx, frame.token, frame.wants, cursors)
     if ctx.session is not None and not ctx.session.unlimited:
         cursors.pop(ctx.session.account, None)  # it does not hear that
     reset = await _hear(ctx, places, cursors)
@@ -65,17 +64,21 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
         head=opened.head,
         channels=opened.channels,
         next=opened.next,
+        spaces=opened.spaces,
+        next_space=opened.next_space,
         reset=reset,
     )
 
 
-async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple[SessionOpened, list[Place]]:
+async def _enter(
+    ctx: Context, token: str, wants: Sequence[str] | None, watched: Collection[UUID]
+) -> tuple[SessionOpened, list[Place]]:
     by = _by_api_key if is_api_key(token) else _by_access_token
     session, me = await by(ctx, token)
     wait = ctx.app.limiter.wait(_OPENED, "session.open", me.id)
     if wait > 0:
         raise RateLimited(retry_after=as_told(wait))
-    places = await streams.places(ctx.db, me.id)
+    places = await ctx.app.reach.places(ctx.db, me.id, list(watched)[:_WATCHED])
     page = Memberships(channels=[], next=None)
     if session.allows("channel.list"):
         page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
@@ -83,6 +86,7 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
     ctx.app.gateway.logged_in(ctx.socket)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
     page = msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
+    briefs, more = await ctx.app.outlines.briefs(ctx, None) if session.allows("space.list") else ([], None)
     told = {one.channel.id: one.head for one in page.channels}
     return SessionOpened(
         account=me.id,
@@ -92,6 +96,8 @@ async def _enter(ctx: Context, token: str, wants: Sequence[str] | None) -> tuple
         head=places[0].head if session.unlimited else 0,
         channels=page.channels,
         next=page.next,
+        spaces=briefs,
+        next_space=str(more) if more else None,
     ), [msgspec.structs.replace(place, head=max(place.head, told.get(place.id, 0))) for place in places]
 
 
@@ -157,7 +163,7 @@ async def _ping(ctx: Context, frame: SessionPing, heads: dict[UUID, int]) -> Pon
     if session is not None and session.allows("message.history"):
         others = [one.stream for one in frame.heads if one.stream not in heads]
         others = [one for one in others if one != session.account or session.unlimited]
-        heads |= {place.id: place.head for place in await streams.places_among(ctx.db, session.account, others)}
+        heads |= {place.id: place.head for place in await ctx.app.reach.among(ctx.db, session.account, others)}
     return _pong(frame, heads)
 
 

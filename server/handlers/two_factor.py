@@ -13,9 +13,9 @@ from protocol.two_factor import (
     TwoFactorSecret,
 )
 from server import attempt, login, totp
-from server.access import IN_PERSON
 from server.context import Context
 from server.router import op
+from server.rule import IN_PERSON
 from storage import audit, two_factor
 from storage.pool import Database
 

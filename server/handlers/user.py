@@ -3,9 +3,9 @@
 from protocol.frame import Nothing
 from protocol.user import User, UserBlock, UserBlocked, UserGet, UserList, Users, UserSearch, UserUnblock
 from server import group
-from server.access import LOGGED_IN, bound
 from server.context import Context
 from server.router import op
+from server.rule import LOGGED_IN, bound
 from storage import user as users
 
 

@@ -2,6 +2,11 @@
 
 -- Whose access version counts besides the stream's own: that of the space that a channel is in.
 ALTER TABLE stream ADD COLUMN guard uuid;
+-- The seq of its last message.
+ALTER TABLE stream ADD COLUMN last bigint NOT NULL DEFAULT 0;
+
+UPDATE stream s SET last = m.seq FROM (SELECT channel, max(seq) AS seq FROM message GROUP BY channel) m
+ WHERE s.id = m.channel;
 
 CREATE INDEX stream_guard ON stream (guard) WHERE guard IS NOT NULL;
 
@@ -114,6 +119,21 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 
+-- What banned members have said lately, which is taken back bit by bit.
+CREATE TABLE purge (
+    id          uuid PRIMARY KEY,
+    space       uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account     uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    since       timestamptz NOT NULL,
+    taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
+);
+
+-- Spaces that were deleted, of which something may be left.
+CREATE TABLE ruin (
+    space       uuid PRIMARY KEY REFERENCES space ON DELETE CASCADE,
+    taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
+);
+
 -- invite: ways into a space
 
 CREATE TABLE invite (
@@ -201,7 +221,7 @@ BEGIN
         SELECT k, channel, author, nonce, text, extra, head + row_number() OVER (PARTITION BY channel ORDER BY k) AS seq
           FROM input WHERE verdict = 0
     ), bumped AS (
-        UPDATE stream s SET head = p.head, moved_at = at
+        UPDATE stream s SET head = p.head, last = p.head, moved_at = at
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded)

@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from protocol.error import Missing
 from server import friend, group, login, outside, totp
-from server.access import Bind
 from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
@@ -23,6 +22,7 @@ from server.grant import Grants
 from server.handlers import channel, message, scheduled, session, typing
 from server.posting import Posting
 from server.router import Router
+from server.rule import Bind
 from server.secret import Claims, Keyring
 from server.stream import Streams
 from storage import account, device

@@ -19,9 +19,9 @@ from uuid import UUID
 import msgspec
 
 from server import friend, group
-from server.access import LOGGED_IN, Rule
 from server.context import Context, Session
 from server.fact import Change
+from server.rule import LOGGED_IN, Rule
 from storage import channel as channels
 from storage.pool import Pool
 from storage.standing import Standing

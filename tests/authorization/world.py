@@ -30,9 +30,9 @@ import msgspec
 from protocol.codec import encode
 from protocol.frame import Request
 from protocol.session import SessionOpen, SessionPing, Want
-from server.access import Rule
 from server.app import Server
 from server.external import Started
+from server.rule import Rule
 from server.secret import digest, ticket
 from tests.authorization import provider
 from tests.authorization.channels import Builder, Channel

@@ -1,0 +1,226 @@
+"""Outlines: what members see of their spaces, and telling them when that changes.
+
+Members with the same roles see the same: one outline, computed once for all of them under each structure. Every socket
+knows which outline it was told last; when something has changed in a space, what it sees now is compared with that.
+
+Rule 1: nothing here depends on being told: that something has changed is noticed by the access version of the space.
+Rule 2: what one does not see is in no outline, and changes none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from protocol.channel import Channel
+from protocol.codec import encode
+from protocol.error import Refusal
+from protocol.parts import parts
+from protocol.permission import OF_CHANNELS, names
+from protocol.role import Role
+from protocol.space import Last, Space, SpaceBrief, SpaceChanged, SpaceChannel, SpaceMoved
+from server import access
+from server.audience import Stream
+from server.core import frame
+from storage import member as members
+from storage import space as spaces
+from storage.pool import Pool
+
+if TYPE_CHECKING:
+    from server.access import Member
+    from server.context import Context
+    from server.stream import Streams
+    from server.structure import Structure, Structures
+
+log = logging.getLogger("onesocket.outline")
+
+_AT_ONCE = 500
+_EVERY, _OVERLAP = 1.0, 15.0
+_AGAIN = 0.5
+_LISTED = 100
+
+
+class Outline(Struct, frozen=True):
+    """What some members see of a space; its number of members is no part of it."""
+
+    version: str
+    space: Space
+    allowed: int
+    roles: Mapping[UUID, Role]
+    channels: Mapping[UUID, SpaceChannel]
+
+
+def outline(structure: Structure, member: Member) -> Outline:
+    """What a member sees."""
+    space = msgspec.structs.replace(structure.space, members=0)
+    allowed = access.permissions(member)
+    channels = {one.channel.id: one for one in _visible(structure, member, allowed)}
+    body = encode((space, allowed, list(structure.shown.values()), list(channels.values())))
+    version = blake2b(body, digest_size=12).hexdigest()
+    return Outline(version, space, allowed, structure.shown, channels)
+
+
+def _visible(structure: Structure, member: Member, in_all: int) -> Iterable[SpaceChannel]:
+    """Channels that a member sees; a category also for what is in it."""
+    seen: dict[UUID, int] = {}
+    for channel in structure.channels.values():
+        allowed = structure.allowed(member, channel.id)
+        if allowed & access.VIEW:
+            seen[channel.id] = allowed
+    needed = {structure.channels[id].parent for id in seen} - seen.keys() - {None}
+    for channel in structure.channels.values():
+        if channel.id in seen or channel.id in needed:
+            yield _shown(channel, seen.get(channel.id, 0), in_all, channel.id in needed)
+
+
+def _shown(channel: Channel, allowed: int, in_all: int, bare: bool) -> SpaceChannel:
+    if bare:  # only as the place of what is in it
+        channel = msgspec.structs.replace(channel, topic="", description="")
+    gained, lost = allowed & ~in_all & OF_CHANNELS, in_all & ~allowed & OF_CHANNELS
+    return SpaceChannel(channel=channel, gained=names(gained), lost=names(lost))
+
+
+def difference(was: Outline, now: Outline, count: int) -> SpaceChanged:
+    """What has changed from one outline to another."""
+    about = msgspec.structs.replace(now.space, members=count)
+    return SpaceChanged(
+        space=now.space.id,
+        was=was.version,
+        outline=now.version,
+        about=about if now.space != was.space else None,
+        permissions=names(now.allowed) if now.allowed != was.allowed else None,
+        roles=[role for id, role in now.roles.items() if was.roles.get(id) != role],
+        channels=[channel for id, channel in now.channels.items() if was.channels.get(id) != channel],
+        gone=sorted((was.roles.keys() - now.roles.keys()) | (was.channels.keys() - now.channels.keys())),
+    )
+
+
+class Outlines:
+    """What the sockets of this process were told of their spaces."""
+
+    def __init__(self, pool: Pool, structures: Structures, streams: Streams) -> None:
+        self._pool, self._structures, self._streams = pool, structures, streams
+        self._changed: dict[UUID, Stream] = {}
+        self._wake = asyncio.Event()
+        self._lasts: dict[UUID, int] = {}
+        self._looked = asyncio.get_running_loop().time()
+        self._sizes: dict[UUID, int] = {}
+        streams.changed = self._has_changed
+
+    async def briefs(
+        self, ctx: Context, after: UUID | None, limit: int = _LISTED
+    ) -> tuple[list[SpaceBrief], UUID | None]:
+        """The spaces of an account, and which is the last of them if there are more."""
+        found = await members.spaces(self._pool, ctx.user, after, limit + 1)
+        ids = found[:limit]
+        briefs = []
+        for resident in await self._structures.residents(self._pool, ids, [ctx.user] * len(ids)):
+            if resident is not None:
+                seen = resident.structure.seen_by(resident.member)
+                self.note(ctx, seen)
+                briefs.append(SpaceBrief(space=seen.space, outline=seen.version))
+        counts = await spaces.sizes(self._pool, ids) if ids else {}
+        briefs = [_counted(one, counts.get(one.space.id, 0)) for one in briefs]
+        return briefs, ids[-1] if len(found) > limit else None
+
+    @staticmethod
+    def note(ctx: Context, seen: Outline) -> None:
+        """This socket is told what it sees of a space."""
+        if ctx.outlines is None:
+            ctx.outlines = {}
+        ctx.outlines[seen.space.id] = seen
+
+    def _has_changed(self, space: Stream) -> None:
+        self._changed[space.id] = space
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tell what has changed as soon as it has, and where there is something new once a second."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _EVERY
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.01, due - loop.time()))
+            self._wake.clear()
+            try:
+                await self._tell_changes()
+                if loop.time() >= due:
+                    due = loop.time() + _EVERY
+                    await self._tell_news(self._streams.spaces)
+            except Refusal as refusal:
+                log.debug("spaces wait for the database: %s", refusal)
+                self._wake.set()
+                await asyncio.sleep(_AGAIN)
+
+    # What has changed
+
+    async def _tell_changes(self) -> None:
+        while self._changed:
+            id, space = next(iter(self._changed.items()))
+            audience = [ctx for ctx in space.audience if ctx.outlines is not None and id in ctx.outlines]
+            for some in parts(audience, _AT_ONCE):
+                await self._compare(id, some)
+            del self._changed[id]
+
+    async def _compare(self, space: UUID, some: Sequence[Context]) -> None:
+        accounts = [ctx.session.account if ctx.session is not None else UUID(int=0) for ctx in some]
+        found = await self._structures.residents(self._pool, [space] * len(some), accounts)
+        told: dict[tuple[str, str], bytes] = {}
+        for ctx, account, resident in zip(some, accounts, found, strict=True):
+            if resident is None or ctx.session is None or ctx.session.account != account or ctx.outlines is None:
+                continue
+            was, now = ctx.outlines[space], resident.structure.seen_by(resident.member)
+            ctx.outlines[space] = now
+            if was.version == now.version or not ctx.session.allows("space.get"):
+                continue
+            key = was.version, now.version
+            if key not in told:
+                told[key] = frame(1, encode(difference(was, now, self._sizes.get(space, 0))))
+            ctx.socket.push(told[key])
+            await asyncio.sleep(0)
+
+    # Where there is something new
+
+    async def _tell_news(self, followed: Sequence[Stream]) -> None:
+        """Asked of the database: so it does not matter on which process something was said."""
+        ids = [one.id for one in followed]
+        if not ids:
+            return
+        now = asyncio.get_running_loop().time()
+        news: dict[UUID, list[Last]] = {}
+        found = await spaces.lasts(self._pool, ids, now - self._looked + _OVERLAP)
+        for space, last in found:
+            if self._lasts.get(last.channel, 0) < last.seq:
+                news.setdefault(space, []).append(last)
+        self._lasts, self._looked = {last.channel: last.seq for _, last in found}, now
+        sizes = await spaces.sizes(self._pool, ids)
+        for stream in followed:
+            before, count = self._sizes.get(stream.id), sizes.get(stream.id, 0)
+            if stream.id in news or (before is not None and before != count):
+                await self._tell(stream, news.get(stream.id, []), count)
+        self._sizes = sizes
+
+    async def _tell(self, stream: Stream, lasts: Sequence[Last], count: int) -> None:
+        told: dict[str, bytes] = {}
+        for some in parts([ctx for ctx in stream.audience if ctx.outlines is not None], _AT_ONCE):
+            for ctx in some:
+                seen = ctx.outlines.get(stream.id) if ctx.outlines is not None else None
+                if seen is None or ctx.session is None or not ctx.session.allows("space.get"):
+                    continue
+                if seen.version not in told:
+                    visible = [last for last in lasts if last.channel in seen.channels]
+                    told[seen.version] = frame(1, encode(SpaceMoved(space=stream.id, members=count, lasts=visible)))
+                ctx.socket.push(told[seen.version])
+            await asyncio.sleep(0)
+
+
+def _counted(brief: SpaceBrief, count: int) -> SpaceBrief:
+    return msgspec.structs.replace(brief, space=msgspec.structs.replace(brief.space, members=count))

@@ -1,0 +1,247 @@
+"""member: who is in a space. The space's stream is held by who writes here.
+
+Rule: who is listed is listed by an index: a page costs the same in a space of a hundred thousand.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from protocol.member import Ban, Bans, Member, Members
+from protocol.user import User
+from storage import user as users
+from storage.pool import Database, Row, Transaction
+
+COLUMNS = f"{users.COLUMNS}, m.nick, m.roles, m.joined_at, m.timeout_until"
+_SHOWN = "lower(coalesce(nullif({nick}, ''), nullif(a.display_name, ''), a.username))"
+
+
+def member(row: Row) -> Member:
+    """A member from a row with these columns."""
+    return Member(
+        user=users.user_of(row),
+        nick=row["nick"],
+        roles=row["roles"],
+        joined_at=row["joined_at"],
+        timeout_until=row["timeout_until"],
+    )
+
+
+async def get(db: Database, space: UUID, account: UUID) -> Member | None:
+    """Somebody in a space."""
+    row = await db.fetchrow(
+        f"""
+        SELECT {COLUMNS} FROM space_member m JOIN account a ON a.id = m.account
+         WHERE m.space = $1 AND m.account = $2
+        """,
+        space,
+        account,
+    )
+    return member(row) if row else None
+
+
+async def page(db: Database, space: UUID, offset: int, limit: int, role: UUID | None) -> Members:
+    """A range by name."""
+    with_role = "AND m.roles @> ARRAY[$4::uuid]" if role is not None else "AND $4::uuid IS NULL"
+    rows = await db.fetch(
+        f"""
+        SELECT {COLUMNS} FROM (
+            SELECT * FROM space_member m WHERE m.space = $1 {with_role}
+             ORDER BY m.space, m.name, m.account OFFSET $2 LIMIT $3) m
+          JOIN account a ON a.id = m.account ORDER BY m.name, m.account
+        """,
+        space,
+        offset,
+        limit,
+        role,
+    )
+    total = await db.fetchval(
+        f"SELECT count(*) FROM space_member m WHERE m.space = $1 {with_role.replace('$4', '$2')}"
+        if role is not None
+        else "SELECT members FROM space WHERE id = $1 AND $2::uuid IS NULL",
+        space,
+        role,
+    )
+    return Members(members=[member(row) for row in rows], total=total or 0)
+
+
+async def usernames(db: Database, space: UUID, after: str | None, limit: int) -> list[User]:
+    """Everybody in a space, by username, strictly after `after`."""
+    rows = await db.fetch(
+        f"""
+        SELECT {users.COLUMNS} FROM space_member m JOIN account a ON a.id = m.account
+         WHERE m.space = $1 AND lower(a.username) ~>~ lower($2) ORDER BY lower(a.username) USING ~<~ LIMIT $3
+        """,
+        space,
+        after or "",
+        limit,
+    )
+    return [users.user_of(row) for row in rows]
+
+
+async def beginning(db: Database, space: UUID, text: str, limit: int) -> list[Member]:
+    """Members whose shown name or username begins with a text, by name."""
+    rows = await db.fetch(
+        f"""
+        SELECT {COLUMNS} FROM (
+            (SELECT * FROM space_member m
+              WHERE m.space = $1 AND m.name >= lower($2) AND m.name < lower($2) || chr(1114111)
+              ORDER BY m.space, m.name, m.account LIMIT $4)
+            UNION
+            (SELECT m.* FROM account b JOIN space_member m ON m.space = $1 AND m.account = b.id
+              WHERE lower(b.username) LIKE lower($3) || '%' AND b.deleted_at IS NULL LIMIT $4)) m
+          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $4
+        """,
+        space,
+        text,
+        text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
+        limit,
+    )
+    return [member(row) for row in rows]
+
+
+async def spaces(db: Database, account: UUID, after: UUID | None, limit: int) -> list[UUID]:
+    """The spaces that an account is in."""
+    rows = await db.fetch(
+        """
+        SELECT m.space FROM space_member m JOIN space p ON p.id = m.space AND p.deleted_at IS NULL
+         WHERE m.account = $1 AND m.space > $2 ORDER BY m.space LIMIT $3
+        """,
+        account,
+        after or UUID(int=0),
+        limit,
+    )
+    return [row["space"] for row in rows]
+
+
+# Changing
+
+
+async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) -> bool:
+    """Let an account in; whether it was not there before."""
+    tag = await tx.execute(
+        f"""
+        INSERT INTO space_member (space, account, name, roles)
+        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END
+          FROM account a WHERE a.id = $2 AND a.deleted_at IS NULL
+        ON CONFLICT DO NOTHING
+        """,
+        space,
+        account,
+        role,
+    )
+    if not tag.endswith("1"):
+        return False
+    await tx.execute("UPDATE space SET members = members + 1 WHERE id = $1", space)
+    return True
+
+
+async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
+    """Put an account out, with what it kept of its channels; whether it was there."""
+    tag = await tx.execute("DELETE FROM space_member WHERE space = $1 AND account = $2", space, account)
+    if not tag.endswith("1"):
+        return False
+    await tx.execute("UPDATE space SET members = members - 1 WHERE id = $1", space)
+    for table in ("mark", "draft", "mention"):
+        await tx.execute(
+            f"DELETE FROM {table} t USING channel c WHERE c.id = t.channel AND c.space = $1 AND t.account = $2",
+            space,
+            account,
+        )
+    await tx.execute(
+        "DELETE FROM overwrite o USING channel c WHERE c.id = o.channel AND c.space = $1 AND o.target = $2",
+        space,
+        account,
+    )
+    return True
+
+
+async def rename(tx: Transaction, space: UUID, account: UUID, nick: str) -> None:
+    """Call a member otherwise."""
+    await tx.execute(
+        f"""
+        UPDATE space_member m SET nick = $3, name = {_SHOWN.format(nick="$3")} FROM account a
+         WHERE m.space = $1 AND m.account = $2 AND a.id = m.account
+        """,
+        space,
+        account,
+        nick,
+    )
+
+
+async def rename_everywhere(db: Database, account: UUID) -> None:
+    """An account has another name: it is listed by that where it has no nick."""
+    await db.execute(
+        f"""
+        UPDATE space_member m SET name = {_SHOWN.format(nick="''")} FROM account a
+         WHERE m.account = $1 AND a.id = m.account AND m.nick = ''
+        """,
+        account,
+    )
+
+
+async def time_out(tx: Transaction, space: UUID, account: UUID, until: datetime | None) -> None:
+    """Until when a member may only read."""
+    await tx.execute(
+        "UPDATE space_member SET timeout_until = $3 WHERE space = $1 AND account = $2", space, account, until
+    )
+
+
+# Bans
+
+
+async def ban(tx: Transaction, space: UUID, account: UUID, by: UUID, reason: str) -> None:
+    """Keep an account out."""
+    await tx.execute(
+        """
+        INSERT INTO ban (space, account, by, reason) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (space, account) DO NOTHING
+        """,
+        space,
+        account,
+        by,
+        reason,
+    )
+
+
+async def unban(tx: Transaction, space: UUID, account: UUID) -> bool:
+    """Let an account come back; whether it was kept out."""
+    tag = await tx.execute("DELETE FROM ban WHERE space = $1 AND account = $2", space, account)
+    return tag.endswith("1")
+
+
+async def banned(db: Database, space: UUID, account: UUID) -> bool:
+    """Whether an account is kept out."""
+    found: bool = await db.fetchval("SELECT EXISTS (SELECT FROM ban WHERE space = $1 AND account = $2)", space, account)
+    return found
+
+
+async def bans(db: Database, space: UUID, after: str | None, limit: int) -> Bans:
+    """Who is kept out, in the order in which that was decided."""
+    at, account = _read_cursor(after)
+    rows = await db.fetch(
+        f"""
+        SELECT {users.COLUMNS}, b.by, b.reason, b.at FROM ban b JOIN account a ON a.id = b.account
+         WHERE b.space = $1 AND (b.at, b.account) > ($2, $3) ORDER BY b.at, b.account LIMIT $4
+        """,
+        space,
+        at,
+        account,
+        limit + 1,
+    )
+    found = [Ban(user=users.user_of(row), by=row["by"], reason=row["reason"], at=row["at"]) for row in rows[:limit]]
+    return Bans(bans=found, next=f"{found[-1].at.isoformat()} {found[-1].user.id}" if len(rows) > limit else None)
+
+
+_BEGINNING = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
+    """Where a page begins; a cursor that is none begins at the beginning."""
+    try:
+        at, _, account = (text or "").partition(" ")
+        moment = datetime.fromisoformat(at)
+        return (moment, UUID(account)) if moment.tzinfo else (_BEGINNING, UUID(int=0))
+    except (ValueError, OverflowError):
+        return _BEGINNING, UUID(int=0)
