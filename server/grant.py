@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.error import Forbidden, Missing, Refusal
-from storage.journal import Entry, stored_before
+from storage.entry import Entry, stored_before
 from storage.pool import Pool
 from storage.standing import Standing
 

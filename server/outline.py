@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.channel import Channel
 from protocol.codec import encode
@@ -45,7 +45,7 @@ log = logging.getLogger("onesocket.outline")
 _AT_ONCE = 500
 _EVERY, _OVERLAP = 1.0, 15.0
 _AGAIN = 0.5
-_LISTED = 100
+LISTED = 100
 
 
 class Outline(Struct, frozen=True):
@@ -58,9 +58,17 @@ class Outline(Struct, frozen=True):
     channels: Mapping[UUID, SpaceChannel]
 
 
+class Seen(Struct, frozen=True):
+    """What an account sees of its spaces; `next` asks for more of them."""
+
+    outlines: Sequence[Outline]
+    briefs: list[SpaceBrief]
+    next: str | None
+
+
 def outline(structure: Structure, member: Member) -> Outline:
     """What a member sees."""
-    space = msgspec.structs.replace(structure.space, members=0)
+    space = replace(structure.space, members=0)
     allowed = access.permissions(member)
     channels = {one.channel.id: one for one in _visible(structure, member, allowed)}
     body = encode((space, allowed, list(structure.shown.values()), list(channels.values())))
@@ -83,14 +91,14 @@ def _visible(structure: Structure, member: Member, in_all: int) -> Iterable[Spac
 
 def _shown(channel: Channel, allowed: int, in_all: int, bare: bool) -> SpaceChannel:
     if bare:  # only as the place of what is in it
-        channel = msgspec.structs.replace(channel, topic="", description="")
+        channel = replace(channel, topic="", description="")
     gained, lost = allowed & ~in_all & OF_CHANNELS, in_all & ~allowed & OF_CHANNELS
     return SpaceChannel(channel=channel, gained=names(gained), lost=names(lost))
 
 
 def difference(was: Outline, now: Outline, count: int) -> SpaceChanged:
     """What has changed from one outline to another."""
-    about = msgspec.structs.replace(now.space, members=count)
+    about = replace(now.space, members=count)
     return SpaceChanged(
         space=now.space.id,
         was=was.version,
@@ -115,28 +123,28 @@ class Outlines:
         self._sizes: dict[UUID, int] = {}
         streams.changed = self._has_changed
 
-    async def briefs(
-        self, ctx: Context, after: UUID | None, limit: int = _LISTED
-    ) -> tuple[list[SpaceBrief], UUID | None]:
-        """The spaces of an account, and which is the last of them if there are more."""
-        found = await members.spaces(self._pool, ctx.user, after, limit + 1)
+    async def seen(self, account: UUID, after: UUID | None = None, limit: int = LISTED) -> Seen:
+        """What an account sees of its spaces."""
+        found = await members.spaces(self._pool, account, after, limit + 1)
         ids = found[:limit]
-        briefs = []
-        for resident in await self._structures.residents(self._pool, ids, [ctx.user] * len(ids)):
-            if resident is not None:
-                seen = resident.structure.seen_by(resident.member)
-                self.note(ctx, seen)
-                briefs.append(SpaceBrief(space=seen.space, outline=seen.version))
+        residents = await self._structures.residents(self._pool, ids, [account] * len(ids))
+        outlines = [one.structure.seen_by(one.member) for one in residents if one is not None]
         counts = await spaces.sizes(self._pool, ids) if ids else {}
-        briefs = [_counted(one, counts.get(one.space.id, 0)) for one in briefs]
-        return briefs, ids[-1] if len(found) > limit else None
+        return Seen(
+            outlines=outlines,
+            briefs=[
+                SpaceBrief(space=replace(one.space, members=counts.get(one.space.id, 0)), outline=one.version)
+                for one in outlines
+            ],
+            next=str(ids[-1]) if len(found) > limit else None,
+        )
 
     @staticmethod
-    def note(ctx: Context, seen: Outline) -> None:
-        """This socket is told what it sees of a space."""
+    def note(ctx: Context, seen: Sequence[Outline]) -> None:
+        """This socket is told what it sees of these spaces: from now on it is told of changes."""
         if ctx.outlines is None:
             ctx.outlines = {}
-        ctx.outlines[seen.space.id] = seen
+        ctx.outlines |= {one.space.id: one for one in seen}
 
     def _has_changed(self, space: Stream) -> None:
         self._changed[space.id] = space
@@ -220,7 +228,3 @@ class Outlines:
                     told[seen.version] = frame(1, encode(SpaceMoved(space=stream.id, members=count, lasts=visible)))
                 ctx.socket.push(told[seen.version])
             await asyncio.sleep(0)
-
-
-def _counted(brief: SpaceBrief, count: int) -> SpaceBrief:
-    return msgspec.structs.replace(brief, space=msgspec.structs.replace(brief.space, members=count))

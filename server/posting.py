@@ -14,7 +14,8 @@ from server.audience import Batch
 from server.core import frame
 from server.later import Later
 from server.stream import Streams
-from storage.journal import Entry, Extra, Journal
+from storage.entry import Entry, Extra
+from storage.journal import Journal
 from storage.stream import header
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from protocol.member import Member, MemberChanged
 from protocol.permission import Permission, bits
 from protocol.role import Role
 from protocol.space import Space, SpaceCreate, SpaceJoined, SpaceLeft
-from server.access import may_touch
+from server.access import Overwrite, may_touch
 from server.fact import Change, changing
 from server.rule import check
 from server.structure import Resident
@@ -196,12 +196,13 @@ async def add_channel(rule: Ruling, kind: str, **fields: Any) -> UUID:
     return channel
 
 
-async def overwrite(rule: Ruling, channel: UUID, target: UUID, member: bool, allow: int, deny: int) -> None:
-    """What a channel allows and denies to somebody."""
+async def overwrite(rule: Ruling, channel: UUID, one: Overwrite, member: bool) -> None:
+    """What a channel allows and denies to a role or a member."""
     before = rule.structure.overwrites.get(channel, [])
-    if allow | deny and len(before) >= _MOST_OVERWRITES and all(one.target != target for one in before):
+    new = all(other.target != one.target for other in before)
+    if one.allow | one.deny and new and len(before) >= _MOST_OVERWRITES:
         raise Conflict(f"a channel has room for {_MOST_OVERWRITES} overwrites")
-    await spaces.overwrite(rule.tx, channel, target, member, allow, deny)
+    await spaces.overwrite(rule.tx, channel, one.target, member, one.allow, one.deny)
     await rule.restructure()
 
 

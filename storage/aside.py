@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from storage.journal import Entry
+    from storage.entry import Entry
 
 
 class Aside:

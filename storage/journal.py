@@ -25,14 +25,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
-from msgspec.structs import replace
-
-from protocol.codec import encode
-from protocol.error import Conflict, Internal, Missing, Overloaded, RateLimited, Refusal, Unavailable
-from protocol.message import Forwarded
+from protocol.error import Internal, Missing, Overloaded, RateLimited, Refusal, Unavailable
 from storage.aside import Aside, apart
-from storage.pool import BadData, Database, Lane, Locked, Row, UniqueViolation
+from storage.entry import Entry, elsewhere
+from storage.pool import BadData, Lane, Locked, Row, UniqueViolation
 
 log = logging.getLogger("onesocket.journal")
 
@@ -44,83 +40,6 @@ _QUERY_TIMEOUT = 5.0
 _STORED, _BEFORE, _STALE, _ELSEWHERE, _NO_REPLY, _NO_MENTION, _TOO_SOON = range(7)
 _APPEND = "SELECT at, verdicts, seqs, earlier FROM message_append($1, $2, $3, $4, $5, $6)"
 _APPEND_FREE = "SELECT at, verdicts, seqs, earlier, held FROM message_append_free($1, $2, $3, $4, $5, $6, $7)"
-
-
-class Extra(Struct, frozen=True, omit_defaults=True):
-    """What few messages have."""
-
-    reply_to: int | None = None
-    mentions: list[UUID] = []
-    hashtags: list[str] = []
-    silent: bool = False
-    forwarded: Forwarded | None = None
-    slow: int = 0
-
-
-class Before(Struct, frozen=True):
-    """Where a message stands that was stored before."""
-
-    channel: UUID
-    seq: int
-    sent_at: datetime
-
-
-async def stored_before(db: Database, keys: Sequence[tuple[UUID, UUID]]) -> list[Before | None]:
-    """What authors have stored under nonces of theirs, pair by pair."""
-    rows = await db.fetch(
-        """
-        SELECT i.k, m.channel, m.seq, m.sent_at
-          FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i(author, nonce, k)
-          JOIN message m ON m.author = i.author AND m.nonce = i.nonce
-        """,
-        [author for author, _ in keys],
-        [nonce for _, nonce in keys],
-    )
-    found: list[Before | None] = [None] * len(keys)
-    for row in rows:
-        found[row["k"] - 1] = Before(row["channel"], row["seq"], row["sent_at"])
-    return found
-
-
-class Entry:
-    """A message to be stored; afterwards `seq` and `sent_at` tell where it stands."""
-
-    again = False  # it can only be a message that was stored before: it is looked for, and never stored
-
-    __slots__ = ("access", "author", "channel", "extra", "more", "nonce", "sent_at", "seq", "since", "text")
-
-    def __init__(
-        self, channel: UUID, author: UUID, nonce: UUID, text: str, access: int, more: Extra | None = None
-    ) -> None:
-        self.channel, self.author, self.nonce, self.text, self.access = channel, author, nonce, text, access
-        self.more = more
-        self.extra: str | None = None
-        self.seq, self.since = 0, 0.0
-        self.sent_at: datetime | None = None
-
-    def pace(self, slow: int) -> None:
-        """Its author waits so many seconds before the next one."""
-        more = replace(self.more or Extra(), slow=slow) if slow else self.more
-        self.extra = encode(more).decode() if more is not None else None
-
-    def stored(self) -> None:
-        """It stands where `seq` says; perhaps it did so before."""
-        raise NotImplementedError
-
-    def refused(self, refusal: Refusal) -> None:
-        """It is not stored."""
-        raise NotImplementedError
-
-    def ended(self, before: Before | None, refusal: Refusal) -> None:
-        """It may not be stored: what became of it before holds, or it is refused."""
-        self.access = -1
-        if before is None:
-            self.refused(refusal)
-        elif before.channel != self.channel:
-            self.refused(_elsewhere())
-        else:
-            self.seq, self.sent_at = before.seq, before.sent_at
-            self.stored()
 
 
 _Write = Callable[[list[Entry]], Awaitable[tuple[list[Entry], list[Entry]]]]
@@ -390,17 +309,13 @@ def _accesses(batch: Sequence[Entry]) -> list[int]:
     return [oldest[entry.channel] for entry in batch]
 
 
-def _elsewhere() -> Refusal:
-    return Conflict("this nonce stands for a message in another channel", field="nonce")
-
-
 def _too_soon(now: datetime, until: datetime | None) -> Refusal:
     wait = max(1.0, (until - now).total_seconds()) if until is not None else 1.0
     return RateLimited("this channel is slow: wait before you write again", retry_after=round(wait, 1))
 
 
 _REFUSALS: dict[int, Callable[[], Refusal]] = {
-    _ELSEWHERE: _elsewhere,
+    _ELSEWHERE: elsewhere,
     _NO_REPLY: lambda: Missing(field="reply_to"),
     _NO_MENTION: lambda: Missing(field="mentions"),
 }

@@ -15,8 +15,9 @@ from protocol.error import Internal, Refusal
 from protocol.message import MessageSend
 from server import Config, Server
 from storage.embedded import Embedded
+from storage.entry import Entry
 from storage.ids import new_id
-from storage.journal import Entry, Journal
+from storage.journal import Journal
 from storage.pool import Pool
 from tests.chat import UNBOUND, Phone, direct, group, me, nodes, say, sql
 from tests.conftest import QUICK, Connector, Starter

@@ -13,8 +13,9 @@ from protocol.channel import ChannelAddMember, ChannelRemoveMember
 from protocol.error import Internal, Refusal, Unavailable
 from protocol.message import MessageSend
 from server import Server
+from storage.entry import Entry
 from storage.ids import new_id
-from storage.journal import Entry, Journal
+from storage.journal import Journal
 from storage.pool import Pool
 from tests.chat import UNBOUND, Phone, direct, group, me, nodes, refused, say, sql
 from tests.conftest import Connector, Starter

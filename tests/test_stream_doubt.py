@@ -69,7 +69,7 @@ async def test_who_wants_no_messages_is_not_told_that_some_are_missing(ann: Pers
 async def test_an_account_enters_a_channel_although_something_breaks_on_the_way(
     server: Server, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, broken = storage.place, asyncio.Event()
+    place, broken = server.reach.place, asyncio.Event()
 
     async def breaks(*args: object) -> object:
         if not broken.is_set():
@@ -77,7 +77,7 @@ async def test_an_account_enters_a_channel_although_something_breaks_on_the_way(
             raise ZeroDivisionError
         return await place(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(storage, "place", breaks)
+    monkeypatch.setattr(server.reach, "place", breaks)
     channel = await group(ann, bob)
     seq = await say(ann, channel)
     assert (await bob.wait_for(MessageCreated, 10.0)).seq == seq

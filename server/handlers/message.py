@@ -40,7 +40,7 @@ from protocol.message import (
     Readers,
     Revisions,
 )
-from protocol.permission import bits
+from protocol.permission import Permission, bits
 from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
@@ -53,7 +53,7 @@ from server.rule import LOGGED_IN, check, optional
 from storage import channel as channels
 from storage import message as messages
 from storage.channel import Marked
-from storage.journal import Extra
+from storage.entry import Extra
 from storage.standing import Standing
 
 _SMALL = 50
@@ -137,7 +137,8 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
     if not for_all:
         return await _hide(ctx, channel, seqs)
     async with changing(ctx.app, channel.id) as change:
-        standing = await change.standing(ctx.user, channel.id)
+        needs: tuple[Permission, ...] = ("send",) if channel.space is None else ()  # one's own words, also in a timeout
+        standing = await change.standing(ctx.user, channel.id, *needs)
         found = await messages.held(change.tx, channel.id, seqs)
         if len(found) != len(seqs):
             raise Missing

@@ -1,5 +1,7 @@
 """permission: how channels differ from their space, and why somebody may do something, or may not."""
 
+from uuid import UUID
+
 from protocol import permission
 from protocol.error import Forbidden, Invalid, Missing
 from protocol.frame import Nothing
@@ -20,7 +22,7 @@ from server.context import Context
 from server.explain import explain as explained
 from server.router import op
 from server.rule import LOGGED_IN, check
-from server.space import overwrite, ruling
+from server.space import Ruling, overwrite, ruling
 from server.structure import Resident
 from storage.standing import Standing
 
@@ -88,24 +90,33 @@ async def _overwrite(
     space = (await _me(ctx, channel)).id
     async with ruling(ctx, space, "manage_roles", also=(channel.id,)) as rule:
         await rule.change.standing(ctx.user, channel.id)
-        if role is not None:
-            target = rule.structure.roles.get(role.id)
-            if target is None:
-                raise Missing
-            id, height = target.id, float(target.position)
-        else:
-            assert user is not None
-            other = await rule.resident(user.account)
-            id, height = other.account, other.member.height
-        found = [one for one in rule.structure.overwrites.get(channel.id, []) if one.target == id]
-        before = found[0] if found else access.Overwrite(id, 0, 0)
+        target, height = await _target(rule, role, user)
+        known = rule.structure.overwrites.get(channel.id, [])
+        before = next((one for one in known if one.target == target), access.Overwrite(target, 0, 0))
         changed = (before.allow ^ allow) | (before.deny ^ deny)
         if not access.may_overwrite(rule.me.member, rule.structure.layers(channel.id), changed, height):
             raise Forbidden("only for who stands lower than you, and only permissions that you have there")
-        await overwrite(rule, channel.id, id, user is not None, allow, deny)
-        was = Overwrite(target=id, member=user is not None, allow=names(before.allow), deny=names(before.deny))
-        now = Overwrite(target=id, member=user is not None, allow=names(allow), deny=names(deny))
-        await rule.note("permission.set" if allow | deny else "permission.clear", channel.id, was, now, "")
+        after = access.Overwrite(target, allow, deny)
+        await overwrite(rule, channel.id, after, user is not None)
+        await rule.note(_action(after), channel.id, _shown(before, user), _shown(after, user), "")
+
+
+async def _target(rule: Ruling, role: access.Role | None, user: Resident | None) -> tuple[UUID, float]:
+    """Who it is about, as they are now, and how high they stand."""
+    if user is not None:
+        return user.account, (await rule.resident(user.account)).member.height
+    held = rule.structure.roles.get(role.id) if role is not None else None
+    if held is None:
+        raise Missing
+    return held.id, held.position
+
+
+def _action(after: access.Overwrite) -> str:
+    return "permission.set" if after.allow | after.deny else "permission.clear"
+
+
+def _shown(one: access.Overwrite, user: Resident | None) -> Overwrite:
+    return Overwrite(target=one.target, member=user is not None, allow=names(one.allow), deny=names(one.deny))
 
 
 @op(access=LOGGED_IN & in_channel() & resident_of(), limit="120/m")

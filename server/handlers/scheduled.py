@@ -24,7 +24,7 @@ from server.fact import Change, changing
 from server.router import op
 from server.rule import LOGGED_IN, bound, optional
 from storage import scheduled as rows
-from storage.journal import stored_before
+from storage.entry import stored_before
 from storage.standing import Standing
 
 _SOONEST, _LATEST = timedelta(seconds=5), timedelta(days=366)

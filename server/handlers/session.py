@@ -25,6 +25,7 @@ from protocol.session import (
 from server import attempt
 from server.context import Context, Session
 from server.limit import Rate, as_told
+from server.outline import Seen
 from server.router import op
 from server.rule import LOGGED_IN, PUBLIC
 from server.secret import digest, is_api_key
@@ -70,23 +71,28 @@ async def resume(ctx: Context, frame: SessionResume) -> SessionResumed:
     )
 
 
-async def _enter(
-    ctx: Context, token: str, wants: Sequence[str] | None, watched: Collection[UUID]
-) -> tuple[SessionOpened, list[Place]]:
+async def _identify(ctx: Context, token: str) -> tuple[Session, Account]:
     by = _by_api_key if is_api_key(token) else _by_access_token
     session, me = await by(ctx, token)
     wait = ctx.app.limiter.wait(_OPENED, "session.open", me.id)
     if wait > 0:
         raise RateLimited(retry_after=as_told(wait))
+    return session, me
+
+
+async def _enter(
+    ctx: Context, token: str, wants: Sequence[str] | None, watched: Collection[UUID]
+) -> tuple[SessionOpened, list[Place]]:
+    session, me = await _identify(ctx, token)
     places = await ctx.app.reach.places(ctx.db, me.id, list(watched)[:_WATCHED])
     page = Memberships(channels=[], next=None)
     if session.allows("channel.list"):
         page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
+    seen = await ctx.app.outlines.seen(me.id) if session.allows("space.list") else Seen([], [], None)
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)
+    ctx.app.outlines.note(ctx, seen.outlines)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
-    page = msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
-    briefs, more = await ctx.app.outlines.briefs(ctx, None) if session.allows("space.list") else ([], None)
     told = {one.channel.id: one.head for one in page.channels}
     return SessionOpened(
         account=me.id,
@@ -94,10 +100,10 @@ async def _enter(
         device=session.device,
         scopes=sorted(session.scopes),
         head=places[0].head if session.unlimited else 0,
-        channels=page.channels,
+        channels=[ctx.shown(one) for one in page.channels],
         next=page.next,
-        spaces=briefs,
-        next_space=str(more) if more else None,
+        spaces=seen.briefs,
+        next_space=seen.next,
     ), [msgspec.structs.replace(place, head=max(place.head, told.get(place.id, 0))) for place in places]
 
 

@@ -55,7 +55,7 @@ async def get(ctx: Context, frame: SpaceGet, space: Resident) -> SpaceView:
         raise Missing
     talkative = [id for id, one in seen.channels.items() if one.channel.kind in _TALKATIVE]
     marks = await spaces.marks(ctx.db, ctx.user, space.id, talkative)
-    ctx.app.outlines.note(ctx, seen)
+    ctx.app.outlines.note(ctx, [seen])
     return SpaceView(
         space=msgspec.structs.replace(seen.space, members=about.members),
         outline=seen.version,
@@ -106,8 +106,9 @@ async def delete(ctx: Context, frame: SpaceDelete, space: Resident) -> Nothing:
 @op(access=LOGGED_IN)
 async def list_(ctx: Context, frame: SpaceList) -> Spaces:
     """One's own only."""
-    briefs, more = await ctx.app.outlines.briefs(ctx, _cursor(frame.after), frame.limit)
-    return Spaces(spaces=briefs, next=str(more) if more else None)
+    seen = await ctx.app.outlines.seen(ctx.user, _cursor(frame.after), frame.limit)
+    ctx.app.outlines.note(ctx, seen.outlines)
+    return Spaces(spaces=seen.briefs, next=seen.next)
 
 
 def _cursor(after: str | None) -> UUID | None:
