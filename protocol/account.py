@@ -31,6 +31,7 @@ from protocol.friend import Friend, PrivacyChoice
 from protocol.message import Message
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
+from protocol.space import ExportedSpace
 from protocol.user import User
 
 Username = Annotated[
@@ -358,6 +359,7 @@ class AccountExported(Body, frozen=True):
     friends: list[Friend] = []
     audit: list[AuditEntry] = []
     channels: list[ExportedChannel] = []
+    spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
     reactions: list[ExportedReaction] = []

@@ -99,6 +99,17 @@ class Discovered(Body, frozen=True):
     next: str | None
 
 
+class ExportedSpace(Body, frozen=True):
+    """A space that you are in, as `account.export` tells it."""
+
+    id: UUID
+    name: str
+    nick: str
+    roles: Annotated[list[str], Meta(description="Their names.")]
+    owned: Annotated[bool, Meta(description="Whether it is yours.")]
+    joined_at: Time
+
+
 # Facts of an account
 
 

@@ -48,7 +48,7 @@ from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
 from server.wire import Socket
-from storage import audit, device, instance, stream
+from storage import audit, device, instance, space, stream
 from storage import ticket as tickets
 from storage.bus import Bus
 from storage.embedded import Embedded
@@ -263,6 +263,7 @@ class Server:
             await device.prune(self.pool)
             await audit.prune(self.pool, _AUDIT_DAYS)
             await stream.prune(self.pool, _FACT_DAYS)
+            await space.prune(self.pool)
 
     async def _reseal(self) -> None:
         """After a rotation: once this is done, nothing stored needs an older secret but the tokens in use."""

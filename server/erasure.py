@@ -17,11 +17,12 @@ from protocol.friend import FriendRemoved
 from protocol.message import MessageDeleted
 from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
-from server import group
+from server import group, space
 from server.chore import Round
 from server.fact import changing
 from storage import erasure
 from storage import friend as friends
+from storage import member as members
 from storage import message as messages
 from storage import reaction as reactions
 
@@ -51,6 +52,10 @@ class Erasures:
         while found := await erasure.channels(self._server.pool, account, _CHANNELS):
             for channel in found:
                 await self._leave(account, channel)
+        while found := await members.spaces(self._server.pool, account, None, _CHANNELS):
+            for one in found:
+                await space.abandon(self._server, one, account)
+                await self._round.breathe(account)
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
                 for some in parts(seqs, _AT_ONCE):

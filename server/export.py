@@ -30,6 +30,7 @@ _SECTIONS: dict[str, Section] = {
     "friends": export.friends,
     "audit": export.audit,
     "channels": export.channels,
+    "spaces": export.spaces,
     "drafts": export.drafts,
     "scheduled": export.scheduled,
     "reactions": export.reactions,

@@ -172,13 +172,17 @@ class Outlines:
 
     async def _tell_changes(self) -> None:
         while self._changed:
-            id, space = next(iter(self._changed.items()))
+            id, space = self._changed.popitem()
             audience = [ctx for ctx in space.audience if ctx.outlines is not None and id in ctx.outlines]
-            for some in parts(audience, _AT_ONCE):
-                await self._compare(id, some)
-            del self._changed[id]
+            try:
+                count = (await spaces.sizes(self._pool, [id])).get(id, 0) if audience else 0
+                for some in parts(audience, _AT_ONCE):
+                    await self._compare(id, count, some)
+            except Refusal:
+                self._changed.setdefault(id, space)
+                raise
 
-    async def _compare(self, space: UUID, some: Sequence[Context]) -> None:
+    async def _compare(self, space: UUID, count: int, some: Sequence[Context]) -> None:
         accounts = [ctx.session.account if ctx.session is not None else UUID(int=0) for ctx in some]
         found = await self._structures.residents(self._pool, [space] * len(some), accounts)
         told: dict[tuple[str, str], bytes] = {}
@@ -191,7 +195,7 @@ class Outlines:
                 continue
             key = was.version, now.version
             if key not in told:
-                told[key] = frame(1, encode(difference(was, now, self._sizes.get(space, 0))))
+                told[key] = frame(1, encode(difference(was, now, count)))
             ctx.socket.push(told[key])
             await asyncio.sleep(0)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.error import Conflict, Forbidden, Missing
 from protocol.member import Member, MemberChanged
@@ -244,3 +245,26 @@ async def put_out(change: Change, space: UUID, account: UUID, reason: str) -> bo
     if change.holds(account):
         change.tell(SpaceLeft(stream=account, seq=change.next(account), space=space, reason=reason))  # type: ignore[arg-type]
     return True
+
+
+async def abandon(app: Server, space: UUID, account: UUID) -> None:
+    """An account that is no more leaves a space; if it was its own, who has been in it longest owns it, or it ends."""
+    async with changing(app, space, account) as change:
+        found = await spaces.get(change.tx, space) if change.holds(space) else None
+        if found is None:
+            return
+        if found.owner == account:
+            await _hand_over(change, found)
+        await put_out(change, space, account, "left")
+    app.ruins.wake()
+
+
+async def _hand_over(change: Change, space: Space) -> None:
+    heir = await members.heir(change.tx, space.id)
+    if heir is None:
+        await spaces.bury(change.tx, space.id)
+        return
+    after = replace(space, owner=heir)
+    await spaces.update(change.tx, after)
+    await spaces.restructure(change.tx, space.id)
+    await deed.note(change.tx, space.id, None, "space.transfer", heir, space, after, "its owner has left this server")

@@ -23,6 +23,7 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
         """
         SELECT (SELECT count(*) FROM friend WHERE account = $1) AS friend,
                (SELECT count(*) FROM member WHERE account = $1) AS channel,
+               (SELECT count(*) FROM space_member WHERE account = $1) AS space,
                (SELECT count(*) FROM message WHERE author = $1 AND deleted_at IS NULL) AS message,
                (SELECT count(*) FROM reaction WHERE account = $1) AS reaction,
                (SELECT count(*) FROM mention WHERE account = $1) AS mention,
@@ -69,6 +70,6 @@ async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
-    for table in ("mention", "hidden", "draft", "scheduled", "presence", "erasure"):
+    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

@@ -14,6 +14,7 @@ from protocol.audit import AuditEntry
 from protocol.draft import Draft
 from protocol.friend import Friend
 from protocol.scheduled import Scheduled
+from protocol.space import ExportedSpace
 from protocol.user import User
 from storage import audit as audits
 from storage import friend as friend_rows
@@ -65,6 +66,23 @@ async def channels(db: Database, account: UUID, after: str, limit: int) -> list[
         )
         for row in rows
     ]
+
+
+async def spaces(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedSpace]]:
+    """The communities that it is in."""
+    rows = await db.fetch(
+        """
+        SELECT p.id, p.name, m.nick, p.owner = $1 AS owned, m.joined_at,
+               ARRAY(SELECT r.name FROM role r WHERE r.space = p.id AND r.id = ANY (m.roles)
+                      ORDER BY r.position) AS roles
+          FROM space_member m JOIN space p ON p.id = m.space AND p.deleted_at IS NULL
+         WHERE m.account = $1 AND m.space > $2 ORDER BY m.space LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), ExportedSpace(**{**row, "owned": bool(row["owned"])})) for row in rows]
 
 
 async def drafts(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Draft]]:

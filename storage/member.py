@@ -157,6 +157,18 @@ async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
     return True
 
 
+async def heir(tx: Transaction, space: UUID) -> UUID | None:
+    """Who has been in it longest, of those who are still there."""
+    found: UUID | None = await tx.fetchval(
+        """
+        SELECT m.account FROM space_member m JOIN account a ON a.id = m.account
+         WHERE m.space = $1 AND a.deleted_at IS NULL ORDER BY m.joined_at, m.account LIMIT 1
+        """,
+        space,
+    )
+    return found
+
+
 async def rename(tx: Transaction, space: UUID, account: UUID, nick: str) -> None:
     """Call a member otherwise."""
     await tx.execute(

@@ -297,6 +297,11 @@ async def reorder(tx: Transaction, channels: Sequence[UUID], parent: UUID | None
     )
 
 
+async def prune(db: Database) -> None:
+    """Forget until when people had to wait in slow channels."""
+    await db.execute("DELETE FROM pace WHERE until < now()")
+
+
 # The end
 
 

@@ -26,9 +26,11 @@ from protocol.message import (
 )
 from protocol.reaction import ReactionAdd, ReactionRemove
 from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledFailed, ScheduledSent
+from protocol.space import SpaceLeave
 from server import Server
 from server.document import built_in
 from tests.chat import Phone, group, me, say, standing
+from tests.community import community
 from tests.conftest import Connector, Person, Starter
 
 FACTS = {tag(event): event for event in built_in(Samples()).events if issubclass(event, Fact)}
@@ -87,6 +89,9 @@ async def happen(ann: Person, bob: Person, cid: Person, room: UUID, begun: UUID)
     await bob.call(FriendRemove(user=me(ann)))
     await ann.call(MessageDelete(channel=room, seq=first))
     await plan(bob, room, mentions=[me(ann)])
+    club = await community(ann, bob)
+    await club.role("r", to=bob)
+    await bob.call(SpaceLeave(space=club.id))
     return first
 
 

@@ -261,7 +261,7 @@ class Client:
             while True:
                 connection = await self._ready()
                 try:
-                    reply = await connection.ask(frame, self._streams.learner())
+                    reply = await connection.ask(frame, self._streams.learner(frame))
                     break
                 except Disconnected:
                     if not retry:

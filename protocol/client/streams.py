@@ -10,14 +10,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
-from protocol.channel import ChannelJoined, ChannelLeft, Membership, Memberships
+from protocol.channel import ChannelJoined, ChannelLeft, ChannelUnwatch, Membership, Memberships, Watched
 from protocol.client.cursor import Cursors
 from protocol.client.inbox import Inbox
-from protocol.frame import Event, Fact
+from protocol.frame import Event, Fact, Request
 from protocol.session import Cursor, Head, SessionOpened, SessionResumed
+from protocol.space import SpaceChanged
 
+R = TypeVar("R")
 _LEFT = 1000  # no request takes longer than leaving so many
 
 
@@ -40,6 +43,9 @@ class Streams:
 
     def hear(self, event: Event) -> bool:
         """Hand an event out; False when it can't be yet, so that it has to be asked for again."""
+        if isinstance(event, SpaceChanged):
+            for channel in event.gone:
+                self.cursors.forget(channel)
         if not isinstance(event, Fact):
             return self._inbox.put(event)
         place = self.cursors.place(event) if self._follow else "next"
@@ -76,9 +82,15 @@ class Streams:
 
     # What replies tell
 
-    def learner(self) -> Callable[[object], None]:
+    def learner(self, frame: Request[R]) -> Callable[[object], None]:
         """What learns from the reply to a request that is sent now."""
+        if isinstance(frame, ChannelUnwatch):
+            return lambda reply: self._unwatched(frame.channels)
         return partial(self.learn, leavings=self._leavings)
+
+    def _unwatched(self, channels: list[UUID]) -> None:
+        for channel in channels:
+            self.cursors.forget(channel)
 
     def learn(self, reply: object, leavings: int | None = None) -> None:
         """Follow what a reply tells of, from the head that it tells; `leavings`: as many as when it was asked for."""
@@ -144,8 +156,10 @@ def _heads(reply: object) -> Iterator[tuple[UUID, int]]:
     if isinstance(reply, SessionOpened):
         yield reply.account, reply.head
     if isinstance(reply, Membership):
-        if reply.joined:
+        if reply.joined and reply.channel.space is None:  # channels of spaces are heard by who watches them
             yield reply.channel.id, reply.head
+    elif isinstance(reply, Watched):
+        yield from ((one.channel, one.head) for one in reply.channels)
     elif isinstance(reply, SessionOpened | Memberships):
         for membership in reply.channels:
             yield from _heads(membership)

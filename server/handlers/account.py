@@ -59,7 +59,7 @@ from server.context import Context
 from server.router import op
 from server.rule import IN_PERSON, LOGGED_IN, PUBLIC
 from server.secret import digest
-from storage import account, api_key, audit, device, erasure, stream, ticket
+from storage import account, api_key, audit, device, erasure, member, stream, ticket
 
 _TRIES = 5
 
@@ -346,6 +346,8 @@ async def _changed(ctx: Context, changes: dict[str, Any]) -> Account:
     try:
         async with ctx.db.transaction() as tx:
             await account.update(tx, ctx.user, changes)
+            if changes.keys() & {"username", "display_name"}:
+                await member.rename_everywhere(tx, ctx.user)
             if "username" in changes:
                 await audit.record(tx, ctx.user, "account.rename", ctx.origin, username=changes["username"])
             found = await account.get(tx, ctx.user)

@@ -89,7 +89,8 @@ async def _create_in(ctx: Context, frame: ChannelCreate, space: Resident) -> UUI
     async with ruling(ctx, space.id, "manage_channels") as rule:
         if frame.parent is not None and frame.parent not in rule.structure.channels:
             raise Missing(field="parent")
-        return await add_channel(
+        made = await channels.made_with(rule.tx, ctx.user, frame.nonce)
+        return made or await add_channel(
             rule,
             frame.kind or "text",
             name=frame.name,
