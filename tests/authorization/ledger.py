@@ -95,19 +95,24 @@ class Ledger:
             await self._db.execute(f'CREATE TABLE baseline."{table}" AS TABLE "{table}"')
         for table, columns in tables.items():
             await self._db.execute(_noticing(table, columns))
-        self.learnt = await self.read()
+        self.learnt = await self.read((await self.look())[1])
 
-    async def read(self) -> frozenset[Row]:
+    async def look(self) -> tuple[bool, int]:
+        """Whether everything that was to go is gone, and how much was written so far."""
+        found = await self._db.fetchrow("SELECT NOT EXISTS (SELECT FROM grave), last_value FROM baseline.written")
+        assert found is not None
+        return found[0], found[1]
+
+    async def read(self, written: int) -> frozenset[Row]:
         """Everything, but for counters; as it was read before when nothing else was written since."""
-        written = await self._db.fetchval("SELECT last_value FROM baseline.written")
         if written != self._known[0]:
             rows = await self._db.fetch(self._read)
             self._known = (written, frozenset(Row(table, tuple(owners), text) for table, owners, text in rows))
         return self._known[1]
 
-    async def restore(self) -> None:
-        """Everything as it was learnt."""
-        tables = change(self.learnt, await self.read()).tables | TRIES.keys()
+    async def restore(self, written: int) -> None:
+        """Everything as it was learnt; what is there now was read when so much was written."""
+        tables = change(self.learnt, await self.read(written)).tables | TRIES.keys()
         async with self._db.transaction():
             await self._db.execute("SET LOCAL session_replication_role = replica")
             await self._db.execute("".join(self._restore[table] for table in tables))
