@@ -66,13 +66,20 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def open_folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach, too (pytest's tmp_path is private)."""
     path = Path(tempfile.mkdtemp(prefix="onesocket-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One of a test's own."""
+    with open_folder() as path:
+        yield path
 
 
 class Storage:
