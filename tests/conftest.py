@@ -113,7 +113,9 @@ def storage() -> Iterator[Storage]:
     with _nothing_on_disk():
         loop.run_until_complete(embedded.start())
     loop.run_until_complete(migrate(embedded.database_url))
-    yield Storage(embedded)
+    storage = Storage(embedded)
+    yield storage
+    storage.databases.close()
     loop.run_until_complete(embedded.stop())
     loop.close()
     shutil.rmtree(path, ignore_errors=True)
