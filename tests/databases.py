@@ -36,12 +36,27 @@ _TABLES = """
     SELECT oid::regclass::text AS name FROM pg_class
      WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname <> 'migration'
 """
-_EMPTY = "CREATE FUNCTION pg_temp.emptied() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {}; END $$"
+# Who was changed, came or went since, among all that a test could make: quickly seen, but it differs between databases.
+_MARK = " || ' ' || ".join(
+    f"(SELECT concat_ws('/', count(*), max(xmin::text::bigint)) FROM {catalog}{where})"
+    for catalog, where in {
+        **dict.fromkeys(("pg_class", "pg_attrdef", "pg_constraint", "pg_proc", "pg_trigger"), " WHERE oid >= 16384"),
+        "pg_attribute": " WHERE attrelid >= 16384",
+        "pg_index": " WHERE indexrelid >= 16384",
+        "pg_namespace": r" WHERE nspname NOT LIKE 'pg\_t%'",
+        "pg_db_role_setting": "",
+        "migration": "",
+    }.items()
+)
+_EMPTY = """
+    CREATE FUNCTION pg_temp.emptied() RETURNS text LANGUAGE plpgsql AS $$
+    BEGIN {deletes}; PERFORM {sequences}; RETURN pg_temp.mark(); END $$
+"""
 _HANG_UP = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
-_SEQUENCES = "SELECT setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
+_SEQUENCES = "setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
 
 
 class Databases:
@@ -56,6 +71,7 @@ class Databases:
         self._spare: list[str] = []
         self._kept: dict[str, asyncpg.Connection[asyncpg.Record]] = {}
         self._shape = ""
+        self._marks: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="databases", daemon=True)
         self._thread.start()
@@ -92,13 +108,16 @@ class Databases:
         connection = self._kept[name] = await asyncpg.connect(self.url(name))
         tables = [row["name"] for row in await connection.fetch(_TABLES)]
         await connection.execute("SET session_replication_role = replica")
-        await connection.execute(_EMPTY.format("; ".join(f"DELETE FROM {table}" for table in tables)))
+        deletes = "; ".join(f"DELETE FROM {table}" for table in tables)
+        await connection.execute(f"CREATE FUNCTION pg_temp.mark() RETURNS text LANGUAGE sql AS $$ SELECT {_MARK} $$")
+        await connection.execute(_EMPTY.format(deletes=deletes, sequences=_SEQUENCES))
         self._shape = self._shape or await connection.fetchval(_SHAPE)
+        self._marks[name] = await connection.fetchval("SELECT pg_temp.mark()")
         return name
 
     async def _empty_or_drop(self, name: str) -> None:
         try:
-            whole = await self._emptied(self._kept[name])
+            whole = await self._emptied(name, self._kept[name])
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # a test may have shut everybody out
             whole = False
         if whole:
@@ -112,8 +131,10 @@ class Databases:
         await admin.execute(statement)
         await admin.close()
 
-    async def _emptied(self, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    async def _emptied(self, name: str, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
         await connection.execute(_HANG_UP)
-        await connection.fetchval("SELECT pg_temp.emptied()")
-        await connection.execute(_SEQUENCES)
+        mark = await connection.fetchval("SELECT pg_temp.emptied()")
+        if mark == self._marks[name]:
+            return True
+        self._marks[name] = mark
         return bool(await connection.fetchval(_SHAPE) == self._shape)
