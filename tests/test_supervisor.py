@@ -135,16 +135,15 @@ async def test_recovers_by_itself_from_kill_9_of(made: Path, victim: Victim, log
 
 
 async def test_a_killed_supervisor_leaves_nothing_running_and_the_next_start_has_everything(made: Path) -> None:
-    service = Service(made)
-    await service.start()
-    crowd = Crowd(service)
-    await crowd.start()
-    children = service.workers() + service.children(b"postgres") + service.children(b"valkey")
-    service.stop(signal.SIGKILL)
-    await _gone(children)
-    assert await service.start() < 10
-    assert await crowd.lost() == []
-    assert service.stop() == 0
+    async with Service(made) as service:
+        crowd = Crowd(service)
+        await crowd.start()
+        children = service.workers() + service.children(b"postgres") + service.children(b"valkey")
+        service.stop(signal.SIGKILL)
+        await _gone(children)
+        assert await service.start() < 10
+        assert await crowd.lost() == []
+        assert service.stop() == 0
 
 
 async def _gone(pids: list[int]) -> None:
