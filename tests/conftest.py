@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import uvloop
@@ -16,6 +19,7 @@ import uvloop
 from protocol.account import AccountRegister, Tokens
 from protocol.client import Client
 from server import Config, Server
+from storage.child_postgres import Postgres
 from storage.embedded import Embedded
 from storage.migrate import migrate
 from tests.databases import Databases
@@ -33,19 +37,49 @@ QUICK: dict[str, Any] = {
     "drain": 1.0,
 }
 
+# Files that take long, in the order in which they are begun: what waits beside what computes, and no long one last.
+LONG = (
+    *("test_faults", "test_authorization", "test_presence", "test_supervisor", "test_embedded", "test_bench_scenarios"),
+    *("test_document", "test_backup", "test_journal_locked", "test_stream", "test_journal", "test_gateway_limits"),
+    *("test_fuzz", "test_account_login", "test_state", "test_stream_large", "test_permission", "test_conformance"),
+    *("test_channel_delete", "test_message_read", "test_faults_mutants", "test_style", "test_workers", "test_cli"),
+)
+# Programs that tests start again and again would compile everything anew each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist hand out files in the order in which they are collected."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long is begun first."""
+    turns = {name: turn for turn, name in enumerate(LONG)}
+    items.sort(key=lambda item: turns.get(item.path.stem, len(LONG)))
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that the server runs on."""
     return {"uvloop": uvloop.new_event_loop}
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def open_folder() -> Iterator[Path]:
     """A folder that PostgreSQL's own user can reach, too (pytest's tmp_path is private)."""
     path = Path(tempfile.mkdtemp(prefix="onesocket-"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One of a test's own."""
+    with open_folder() as path:
+        yield path
 
 
 class Storage:
@@ -58,15 +92,30 @@ class Storage:
         self.url = self.databases.url
 
 
+@contextmanager
+def _nothing_on_disk() -> Iterator[None]:
+    """Start PostgreSQL so that a commit waits for no disk: nobody cuts its power.
+
+    What it is started with otherwise is what tests/test_embedded.py is about.
+    """
+    usual = Postgres._settings
+    quick = {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0}
+    with patch.object(Postgres, "_settings", lambda self: {**usual(self), **quick}):
+        yield
+
+
 @pytest.fixture(scope="session")
 def storage() -> Iterator[Storage]:
     path = Path(tempfile.mkdtemp(prefix="onesocket-run-"))
     path.chmod(0o755)
     loop = asyncio.new_event_loop()
     embedded = Embedded(path)
-    loop.run_until_complete(embedded.start())
+    with _nothing_on_disk():
+        loop.run_until_complete(embedded.start())
     loop.run_until_complete(migrate(embedded.database_url))
-    yield Storage(embedded)
+    storage = Storage(embedded)
+    yield storage
+    storage.databases.close()
     loop.run_until_complete(embedded.stop())
     loop.close()
     shutil.rmtree(path, ignore_errors=True)

@@ -20,6 +20,7 @@ class Service:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder, self.output = folder, folder / "serve.out"
+        self._others = self.output.stat().st_size if self.output.exists() else 0  # what one before it wrote there
         sets = [part for one in CHEAP for part in ("--set", one)]
         self._argv = [sys.executable, "-m", "server", "serve", "--port", "0", "--data", str(folder / "data")]
         self._argv += [*sets, *arguments]
@@ -61,7 +62,7 @@ class Service:
     @property
     def text(self) -> str:
         """All that it wrote."""
-        return self.output.read_text() if self.output.exists() else ""
+        return self.output.read_bytes()[self._others :].decode() if self.output.exists() else ""
 
     def workers(self) -> list[int]:
         """The pids of its worker processes."""

@@ -30,6 +30,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "scheduled": ("t.account", "t.channel"),
     "stream": ("t.id",),
 }
+# Whose rows of a table are depends on what stands in another.
+LOOKS_INTO = {"mail": "account"}
 # What a refused try may leave: when somebody was last here, and that something was tried.
 COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}
@@ -67,9 +69,11 @@ class Ledger:
 
     def __init__(self, db: asyncpg.Connection[Any]) -> None:
         self._db = db
-        self._read = ""
+        self._read: dict[str, str] = {}
         self._restore: dict[str, str] = {}
-        self._known: tuple[Any, frozenset[Row]] = (None, frozenset())
+        self._known: dict[str, frozenset[Row]] = {}
+        self._known_at: tuple[int, dict[str, int]] = (0, {})
+        self._learnt: dict[str, frozenset[Row]] = {}
         self.learnt: frozenset[Row] = frozenset()
 
     async def learn(self) -> None:
@@ -83,7 +87,7 @@ class Ledger:
         tables: dict[str, list[str]] = {}
         for row in rows:
             tables.setdefault(row["table"], []).append(row["column"])
-        self._read = " UNION ALL ".join(_reading(table, columns) for table, columns in tables.items())
+        self._read = {table: _reading(table, columns) for table, columns in tables.items()}
         self._restore = {
             table: f'DELETE FROM "{table}"; INSERT INTO "{table}" ({", ".join(columns)}) OVERRIDING SYSTEM VALUE '
             f'SELECT {", ".join(columns)} FROM baseline."{table}";'
@@ -95,38 +99,51 @@ class Ledger:
             await self._db.execute(f'CREATE TABLE baseline."{table}" AS TABLE "{table}"')
         for table, columns in tables.items():
             await self._db.execute(_noticing(table, columns))
-        self.learnt = await self.read()
+        self.learnt = await self.read((await self.look())[1])
+        self._learnt = dict(self._known)
 
-    async def read(self) -> frozenset[Row]:
-        """Everything, but for counters; as it was read before when nothing else was written since."""
-        written = await self._db.fetchval("SELECT last_value FROM baseline.written")
-        if written != self._known[0]:
-            rows = await self._db.fetch(self._read)
-            self._known = (written, frozenset(Row(table, tuple(owners), text) for table, owners, text in rows))
-        return self._known[1]
+    async def look(self) -> tuple[bool, int]:
+        """Whether everything that was to go is gone, and how much was written so far."""
+        found = await self._db.fetchrow("SELECT NOT EXISTS (SELECT FROM grave), last_value FROM baseline.written")
+        assert found is not None
+        return found[0], found[1]
 
-    async def restore(self) -> None:
-        """Everything as it was learnt."""
-        tables = change(self.learnt, await self.read()).tables | TRIES.keys()
+    async def read(self, written: int) -> frozenset[Row]:
+        """Everything, but for counters; of what was not written since it was read before, as it was read then."""
+        if written != self._known_at[0]:
+            counts = dict(await self._db.fetch(_COUNTS))
+            stale = {table for table in self._read if counts[table] != self._known_at[1].get(table, -1)}
+            stale |= {table for table, other in LOOKS_INTO.items() if other in stale}
+            found = await self._db.fetch(" UNION ALL ".join(self._read[one] for one in sorted(stale)))
+            rows = [Row(table, tuple(owners), text) for table, owners, text in found]
+            self._known |= {table: frozenset(row for row in rows if row.table == table) for table in stale}
+            self._known_at = (written, counts)
+        return frozenset().union(*self._known.values())
+
+    async def restore(self, written: int) -> None:
+        """Everything as it was learnt; what is there now was read when so much was written."""
+        tables = change(self.learnt, await self.read(written)).tables | TRIES.keys()
         async with self._db.transaction():
             await self._db.execute("SET LOCAL session_replication_role = replica")
             await self._db.execute("".join(self._restore[table] for table in tables))
-        self._known = (self._known[0], self.learnt)
+        self._known = dict(self._learnt)
 
 
 # Counts whatever is written, but by who plays a replica: that is restore().
 _NOTICE = """
     CREATE SEQUENCE baseline.written;
     CREATE FUNCTION baseline.notice() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-    BEGIN PERFORM nextval('baseline.written'); RETURN NULL; END $$;
+    BEGIN PERFORM nextval('baseline.written'), nextval(TG_ARGV[0]); RETURN NULL; END $$;
 """
+_COUNTS = "SELECT substr(sequencename, 5), last_value FROM pg_sequences WHERE sequencename LIKE 'of: %'"
 
 
 def _noticing(table: str, columns: list[str]) -> str:
     kept = ", ".join(column for column in columns if (table, column) not in COUNTERS)
     return f"""
+        CREATE SEQUENCE baseline."of: {table}" MINVALUE 0;
         CREATE TRIGGER notice AFTER INSERT OR DELETE OR UPDATE OF {kept} ON "{table}"
-        FOR EACH STATEMENT EXECUTE FUNCTION baseline.notice()
+        FOR EACH STATEMENT EXECUTE FUNCTION baseline.notice('baseline."of: {table}"')
     """
 
 

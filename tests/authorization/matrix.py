@@ -113,6 +113,8 @@ async def _run(part: Part, scenes: Sequence[Scene]) -> None:
             await _ready(part)
             await scene(part)
         await _silence(part)
+    except FoundError:
+        raise  # it was said of replies that have come, over sockets that were let go if they are not what they were
     except BaseException:
         world.ended = True
         world.forget()

@@ -41,9 +41,14 @@ class Memory:
 
     async def settle(self) -> None:
         """Wait until everything that was told has been delivered."""
-        streams, journal = self._server.streams, self._server.posting.journal
-        while busy := {*streams._tasks, *streams._arrivals._tasks, *filter(None, [journal._task])}:
+        while busy := self.busy:
             await asyncio.wait(busy)
+
+    @property
+    def busy(self) -> set[asyncio.Task[Any]]:
+        """What is on its way."""
+        streams, journal = self._server.streams, self._server.posting.journal
+        return {*streams._tasks, *streams._arrivals._tasks, *filter(None, [journal._task])}
 
     async def flaws(self) -> list[str]:
         """Who hears what is not theirs, or does not hear what is."""

@@ -236,28 +236,29 @@ class World:
         `touched` says that rows were changed, `ended` that logins were ended, which processes tell each other.
         """
         if self.touched or self.ended:
-            await self._quiet()
-            await self.ledger.restore()
+            await self.ledger.restore(await self._quiet())
             self.memory.restore()
         if self.ended:
             await self._settle()
         self.touched = self.ended = False
         await self.listen()
 
-    async def _quiet(self) -> None:
-        """Wait until everything is done that was asked for, also what is done after a reply."""
+    async def _quiet(self) -> int:
+        """Wait until everything is done that was asked for, also what is done after a reply; how much was written."""
         async with asyncio.timeout(10):
-            await self.server.router.drained()
-            while self.server._later:
-                await asyncio.wait(self.server._later)
-            while await self._db.fetchval("SELECT EXISTS (SELECT FROM grave)"):
+            while True:
+                await self.server.router.drained()
+                while self.server._later:
+                    await asyncio.wait(self.server._later)
+                await self.memory.settle()
+                buried, written = await self.ledger.look()
+                if buried and not self.memory.busy:
+                    return written
                 await asyncio.sleep(0.002)
-            await self.memory.settle()
 
     async def rows(self) -> frozenset[Row]:
         """The whole database, once everything is done that was asked for."""
-        await self._quiet()
-        return await self.ledger.read()
+        return await self.ledger.read(await self._quiet())
 
     async def _settle(self) -> None:
         """Wait until every end of a login that was told so far has been heard: what is told last is heard last."""
