@@ -1,0 +1,1 @@
+-- Kept free for what the founder writes there; not to be merged.
