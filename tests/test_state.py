@@ -88,7 +88,7 @@ class Community(ChannelRules, MessageRules, PeopleRules):
 def stage(database: str, redis_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr("server.presence._MOMENT", 0.02)  # what is told a moment later need not be waited for
     monkeypatch.setattr("server.presence._IDLE", 0.1)
-    monkeypatch.setattr("server.schedule._EVERY", 0.02)
+    monkeypatch.setattr("server.due._EVERY", 0.02)
     stage = Stage(database, redis_url, folder)
     stage.run(stage.begin())
     yield stage
