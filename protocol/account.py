@@ -333,7 +333,7 @@ class ExportedMessage(Body, frozen=True):
     """Something you have said, also where you are no longer."""
 
     channel: UUID
-    message: Annotated[Message, Meta(description="Without the reactions: those are other people's.")]
+    message: Annotated[Message, Meta(description="Without the reactions and counts of votes: those are other people's.")]
 
 
 class ExportedReaction(Body, frozen=True):
@@ -342,6 +342,15 @@ class ExportedReaction(Body, frozen=True):
     channel: UUID
     message: int
     emoji: str
+    at: Time
+
+
+class ExportedVote(Body, frozen=True):
+    """What you have chosen in a poll."""
+
+    channel: UUID
+    message: int
+    options: list[int]
     at: Time
 
 
@@ -361,6 +370,7 @@ class AccountExported(Body, frozen=True):
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
     reactions: list[ExportedReaction] = []
+    votes: list[ExportedVote] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
 

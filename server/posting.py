@@ -9,7 +9,7 @@ from uuid import UUID
 
 from protocol.codec import encode
 from protocol.error import Refusal
-from protocol.message import Message, MessageSent
+from protocol.message import Message, MessageSent, Poll
 from server.audience import Batch
 from server.core import frame
 from server.later import Later
@@ -111,15 +111,18 @@ def message(entry: Entry) -> Message:
         hashtags=more.hashtags,
         silent=more.silent,
         forwarded=more.forwarded,
+        poll=more.poll,
     )
 
 
-def extra(text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool) -> Extra | None:
+def extra(
+    text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool, poll: Poll | None = None
+) -> Extra | None:
     """What a message has besides its words; most have nothing."""
     tags = hashtags(text)
-    if not (reply_to or mentions or silent or tags):
+    if not (reply_to or mentions or silent or tags or poll):
         return None
-    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent)
+    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent, poll=poll)
 
 
 def hashtags(text: str) -> list[str]:

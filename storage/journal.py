@@ -28,7 +28,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.error import Conflict, Internal, Missing, Overloaded, Refusal, Unavailable
-from protocol.message import Forwarded
+from protocol.message import Forwarded, Poll
 from storage.aside import Aside, apart
 from storage.pool import BadData, Database, Lane, Locked, Row, UniqueViolation
 
@@ -52,6 +52,7 @@ class Extra(Struct, frozen=True, omit_defaults=True):
     hashtags: list[str] = []
     silent: bool = False
     forwarded: Forwarded | None = None
+    poll: Poll | None = None
 
 
 class Before(Struct, frozen=True):

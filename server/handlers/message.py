@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from protocol.codec import encode
-from protocol.error import Conflict, Forbidden, Missing
+from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.message import (
     Forwarded,
     Marks,
@@ -40,6 +40,7 @@ from protocol.message import (
     Readers,
     Revisions,
 )
+from server import poll
 from server.access import LOGGED_IN, Undecided, in_channel, message_in, optional, sending
 from server.audience import Stream
 from server.context import Context
@@ -62,8 +63,20 @@ _SMALL = 50
 @op(access=LOGGED_IN & sending())
 def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
     """Stored with others in one transaction; answered when that is committed."""
-    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent)
+    asked = frame.poll
+    if asked is not None and not poll.in_time(asked):
+        return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
+    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, poll.begun(asked) if asked else None)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
+
+
+async def _sent_before(ctx: Context, frame: MessageSend, channel: UUID) -> MessageSent:
+    """A poll that would close at a wrong time: it was sent when that was a right one, or is refused."""
+    try:
+        sent: MessageSent = await ctx.app.posting.again(channel, ctx.user, frame.nonce).wait()
+    except Missing:
+        raise Invalid("from a minute to 60 days ahead", field="poll.closes_at") from None
+    return sent
 
 
 @op(access=LOGGED_IN & sending() & optional(in_channel("source") & message_in("source")), limit="120/m")
