@@ -409,7 +409,7 @@ CREATE TABLE reaction (
 CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji);
 CREATE INDEX reaction_account ON reaction (account, id);
 
--- poll: who has chosen what; the message's row tells the counts
+-- vote: who has chosen what in polls; the message's row tells the counts
 
 CREATE TABLE vote (
     channel uuid NOT NULL,

@@ -29,6 +29,7 @@ from protocol.frame import (
 )
 from protocol.friend import Friend, PrivacyChoice
 from protocol.message import Message
+from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
 from protocol.user import User
@@ -333,7 +334,9 @@ class ExportedMessage(Body, frozen=True):
     """Something you have said, also where you are no longer."""
 
     channel: UUID
-    message: Annotated[Message, Meta(description="Without the reactions and counts of votes: those are other people's.")]
+    message: Annotated[
+        Message, Meta(description="Without the reactions and counts of votes: those are other people's.")
+    ]
 
 
 class ExportedReaction(Body, frozen=True):
@@ -342,15 +345,6 @@ class ExportedReaction(Body, frozen=True):
     channel: UUID
     message: int
     emoji: str
-    at: Time
-
-
-class ExportedVote(Body, frozen=True):
-    """What you have chosen in a poll."""
-
-    channel: UUID
-    message: int
-    options: list[int]
     at: Time
 
 

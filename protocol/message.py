@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from protocol.frame import (
     AccountFact,
@@ -68,7 +68,7 @@ class Poll(Body, frozen=True):
     closed_at: Annotated[Time | None, Meta(description="Since when nobody votes any more.")] = None
 
 
-class NewPoll(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class NewPoll(Body, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The answers to a message, which is the question; neither they nor how one chooses change afterwards."""
 
     options: Annotated[list[OptionText], Meta(min_length=2, max_length=20)]

@@ -102,3 +102,12 @@ class PollVoters(Request[Votes], tag="poll.voters", frozen=True):
     seq: MessageSeq
     after: Annotated[UUID, Meta(extra={"of": None}, description="`next` of the page before.")] | None = None
     limit: Limit = 50
+
+
+class ExportedVote(Body, frozen=True):
+    """What you have chosen in a poll."""
+
+    channel: UUID
+    message: int
+    options: list[int]
+    at: Time

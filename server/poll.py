@@ -58,9 +58,7 @@ async def vote(app: Server, user: UUID, channel: UUID, seq: int, chosen: Sequenc
             raise Invalid("only one option can be chosen here", field="options")
         told = await _choose(change, channel, seq, poll, user, options)
         if told:
-            change.tell(
-                PollChosen(stream=user, seq=change.next(user), channel=channel, message=seq, options=options)
-            )
+            change.tell(PollChosen(stream=user, seq=change.next(user), channel=channel, message=seq, options=options))
     return told
 
 
@@ -80,9 +78,7 @@ def _open(message: Message) -> Poll:
     return poll
 
 
-async def _choose(
-    change: Change, channel: UUID, seq: int, poll: Poll, account: UUID, options: Sequence[int]
-) -> int:
+async def _choose(change: Change, channel: UUID, seq: int, poll: Poll, account: UUID, options: Sequence[int]) -> int:
     before = await polls.chosen(change.tx, channel, seq, account)
     if list(options) == before:
         return 0

@@ -73,9 +73,7 @@ async def put_off(db: Database, one: Due, seconds: float) -> None:
 
 async def finish(tx: Transaction, kind: Kind, stream: UUID, seq: int = 0) -> bool:
     """It is done, or need not be; whether that was not known yet."""
-    tag = await tx.execute(
-        "DELETE FROM due WHERE kind = $1 AND stream = $2 AND seq = $3", kind, stream, seq
-    )
+    tag = await tx.execute("DELETE FROM due WHERE kind = $1 AND stream = $2 AND seq = $3", kind, stream, seq)
     return tag.endswith("1")
 
 

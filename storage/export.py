@@ -9,11 +9,12 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction, ExportedVote
+from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
 from protocol.audit import AuditEntry
 from protocol.draft import Draft
 from protocol.friend import Friend
 from protocol.message import Message, PollOption
+from protocol.poll import ExportedVote
 from protocol.scheduled import Scheduled
 from protocol.user import User
 from storage import audit as audits

@@ -63,9 +63,7 @@ async def page(db: Database, channel: Standing, seq: int, after: UUID | None, li
 async def choose(tx: Transaction, channel: UUID, seq: int, account: UUID, options: Sequence[int]) -> None:
     """From now on somebody has chosen these; none takes their vote back."""
     if not options:
-        await tx.execute(
-            "DELETE FROM vote WHERE channel = $1 AND seq = $2 AND account = $3", channel, seq, account
-        )
+        await tx.execute("DELETE FROM vote WHERE channel = $1 AND seq = $2 AND account = $3", channel, seq, account)
         return
     await tx.execute(
         """

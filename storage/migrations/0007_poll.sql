@@ -6,7 +6,7 @@ CREATE INDEX message_expires ON message (channel, expires_at) WHERE expires_at I
 ALTER TABLE channel ADD COLUMN disappears_after integer, ADD COLUMN keeps_for integer,
     ADD COLUMN cleared bigint NOT NULL DEFAULT 0;
 
--- poll: who has chosen what; the message's row tells the counts
+-- vote: who has chosen what in polls; the message's row tells the counts
 
 CREATE TABLE vote (
     channel uuid NOT NULL,
