@@ -54,7 +54,7 @@ _GROUPS = (
     query("open = $6 WHERE id = $1", "id = $1", "channel.update"),
     *(
         query(f"SELECT ctid FROM {table} WHERE channel = $1", "channel = $1", "channel.delete")
-        for table in ("reaction", "revision", "mention", "hidden", "message")
+        for table in ("reaction", "vote", "revision", "mention", "hidden", "message")
     ),
     query("SELECT ctid FROM fact WHERE stream = $1", "stream = $1", "channel.delete"),
     query("DELETE FROM stream WHERE id = $1", "id = $1", "channel.delete"),

@@ -80,6 +80,17 @@ _FLAWS = """
      WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
            (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
     UNION ALL
+    SELECT 'votes in ' || m.channel || ' ' || m.seq FROM message m
+     WHERE (SELECT (count(*), coalesce(sum(cardinality(v.options)), 0)::bigint) FROM vote v
+             WHERE v.channel = m.channel AND v.seq = m.seq) IS DISTINCT FROM
+           (SELECT (coalesce((m.poll::json ->> 'voters')::bigint, 0), coalesce(sum((e ->> 'count')::bigint), 0)::bigint)
+              FROM json_array_elements(m.poll::json -> 'options') e)
+    UNION ALL
+    SELECT 'who has voted in ' || m.channel || ' ' || m.seq FROM message m, fact f
+     WHERE f.kind = 'poll.voted' AND f.stream = m.channel AND (f.data::json ->> 'message')::bigint = m.seq
+       AND (m.poll::json ->> 'anonymous')::boolean
+       AND coalesce(f.data::json ->> 'user', f.data::json ->> 'options') IS NOT NULL
+    UNION ALL
     SELECT 'friends ' || f.account || ' ' || f.other FROM friend f
      WHERE NOT EXISTS (SELECT FROM friend g WHERE (g.account, g.other) = (f.other, f.account)
        AND (f.state, g.state) IN (('friend', 'friend'), ('asked', 'waiting'), ('waiting', 'asked')))
