@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from protocol.frame import (
     AccountFact,
@@ -25,6 +25,11 @@ from protocol.message import Message
 from protocol.user import Users
 
 Kind = Literal["direct", "group", "saved"]
+Lifetime = Annotated[
+    int,
+    Meta(ge=60, le=31_622_400, description="Seconds, from a minute to a year: messages sent from then on disappear."),
+]
+Days = Annotated[int, Meta(ge=1, le=3660, description="Messages that are older are deleted; pinned ones stay.")]
 Avatar = Annotated[Line, Meta(description="A built-in picture, as `account.avatars` lists them; empty for none.")]
 
 
@@ -41,6 +46,10 @@ class Channel(Body, frozen=True):
     owner: Annotated[UUID | None, Meta(description="None for a direct channel.")]
     members: int
     created_at: Time
+    disappears_after: Annotated[
+        int | None, Meta(description="Seconds after which messages that are sent now are deleted.")
+    ] = None
+    keeps_for: Annotated[int | None, Meta(description="Days after which messages are deleted.")] = None
 
 
 class Membership(Body, frozen=True):
@@ -166,7 +175,7 @@ class ChannelMembers(Request[Users], tag="channel.members", frozen=True):
 
 
 class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
-    """Change how your group looks; what is not given stays."""
+    """Change your group; what is not given stays. `disappears_after` alone either one changes of a direct channel."""
 
     channel: ChannelId
     name: Label | None = None
@@ -174,6 +183,8 @@ class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
     description: Paragraph | None = None
     avatar: Avatar | None = None
     open: bool | None = None
+    disappears_after: Lifetime | UnsetType | None = UNSET
+    keeps_for: Days | UnsetType | None = UNSET
 
 
 class ChannelDelete(Request[Nothing], tag="channel.delete", frozen=True):

@@ -99,6 +99,9 @@ class Message(Body, frozen=True, omit_defaults=True):
     pinned_at: Time | None = None
     reactions: list[ReactionCount] = []
     poll: Poll | None = None
+    expires_at: Annotated[
+        Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
+    ] = None
 
 
 # Facts of a channel
@@ -117,7 +120,7 @@ class MessageEdited(ChannelFact, tag="message.edited", frozen=True):
 
 
 class MessageDeleted(ChannelFact, tag="message.deleted", frozen=True):
-    """Messages were taken back, for everybody."""
+    """Messages are gone for everybody: they were taken back, or their time was over."""
 
     messages: list[int]
 

@@ -166,6 +166,7 @@ class Undecided(Struct, frozen=True):
     id: UUID
     access: int = 0
     writes: bool = False
+    lifetime: int | None = None
 
 
 def optional(rule: Rule) -> Rule:

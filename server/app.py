@@ -16,7 +16,7 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import login, owner, poll
+from server import expiry, login, owner, poll, retention
 from server.attempt import Attempts
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
@@ -175,7 +175,9 @@ class Server:
         self.grants = Grants(self.vital, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
-        self.dues = Dues(self, {"poll": poll.fall_due})
+        self.dues = Dues(
+            self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
+        )
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -74,7 +74,7 @@ class Grants:
 def _let(entry: Entry, standing: Standing | None) -> bool:
     if standing is None or not standing.writes or entry.again:
         return False
-    entry.access = standing.access
+    entry.let(standing.access, standing.lifetime)
     return True
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec import structs
 
 from protocol.codec import encode
 from protocol.error import Refusal
@@ -14,7 +17,8 @@ from server.audience import Batch
 from server.core import frame
 from server.later import Later
 from server.stream import Streams
-from storage.journal import Entry, Extra, Journal
+from storage.extra import Extra
+from storage.journal import Entry, Journal
 from storage.stream import header
 
 if TYPE_CHECKING:
@@ -67,6 +71,8 @@ class Posting:
     ) -> Later:
         """Store a message; the reply comes when that is done."""
         access = channel.access if channel.writes else 0  # who could not write may do so by now: the journal looks
+        if channel.lifetime is not None and access:
+            more = structs.replace(more or Extra(), lifetime=channel.lifetime)
         post = Post(channel.id, author, nonce, text, access, more)
         if more is not None:
             post.extra = encode(more).decode()
@@ -112,6 +118,7 @@ def message(entry: Entry) -> Message:
         silent=more.silent,
         forwarded=more.forwarded,
         poll=more.poll,
+        expires_at=entry.sent_at + timedelta(seconds=more.lifetime) if more.lifetime else None,
     )
 
 

@@ -17,7 +17,10 @@ from storage.ids import new_id
 from storage.pool import Database, Row, Transaction
 from storage.standing import Standing
 
-_CHANNEL = "c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at"
+_CHANNEL = """
+    c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at,
+    c.disappears_after, c.keeps_for
+"""
 _PREVIEW = 200
 _PAGE_BYTES = 200_000
 _BLOCKED = """
@@ -55,6 +58,8 @@ def channel(row: Row) -> Channel:
         owner=row["owner"],
         members=row["members"],
         created_at=row["created_at"],
+        disappears_after=row["disappears_after"],
+        keeps_for=row["keeps_for"],
     )
 
 
@@ -62,14 +67,16 @@ def channel(row: Row) -> Channel:
 
 
 def _standing(row: Row) -> Standing:
-    return Standing(row["id"], row["kind"], row["owner"], row["access"], row["writes"], row["members"])
+    return Standing(
+        row["id"], row["kind"], row["owner"], row["access"], row["writes"], row["members"], row["disappears_after"]
+    )
 
 
 async def standings(db: Database, channels: Sequence[UUID], accounts: Sequence[UUID]) -> list[Standing | None]:
     """How accounts stand in channels, pair by pair; None for who is no member."""
     rows = await db.fetch(
         f"""
-        SELECT t.k, c.id, c.kind, c.owner, c.members, s.access,
+        SELECT t.k, c.id, c.kind, c.owner, c.members, c.disappears_after, s.access,
                c.kind <> 'direct' OR (c.members = 2 AND NOT {_BLOCKED}) AS writes
           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
           JOIN member m ON m.channel = t.channel AND m.account = t.account
@@ -318,13 +325,19 @@ async def count(tx: Transaction, channel: UUID) -> int:
 async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
     """What can change of a channel."""
     await tx.execute(
-        "UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6 WHERE id = $1",
+        """
+        UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6, disappears_after = $7,
+               keeps_for = $8
+         WHERE id = $1
+        """,
         id,
         changed.name,
         changed.topic,
         changed.description,
         changed.avatar,
         changed.open,
+        changed.disappears_after,
+        changed.keeps_for,
     )
 
 

@@ -25,11 +25,12 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from protocol.codec import encode
 from protocol.error import Conflict, Internal, Missing, Overloaded, Refusal, Unavailable
-from protocol.message import Forwarded, Poll
 from storage.aside import Aside, apart
+from storage.extra import Extra
 from storage.pool import BadData, Database, Lane, Locked, Row, UniqueViolation
 
 log = logging.getLogger("onesocket.journal")
@@ -42,17 +43,6 @@ _QUERY_TIMEOUT = 5.0
 _STORED, _BEFORE, _STALE, _ELSEWHERE, _NO_REPLY, _NO_MENTION = range(6)
 _APPEND = "SELECT at, verdicts, seqs, earlier FROM message_append($1, $2, $3, $4, $5, $6)"
 _APPEND_FREE = "SELECT at, verdicts, seqs, earlier, held FROM message_append_free($1, $2, $3, $4, $5, $6, $7)"
-
-
-class Extra(Struct, frozen=True, omit_defaults=True):
-    """What few messages have."""
-
-    reply_to: int | None = None
-    mentions: list[UUID] = []
-    hashtags: list[str] = []
-    silent: bool = False
-    forwarded: Forwarded | None = None
-    poll: Poll | None = None
 
 
 class Before(Struct, frozen=True):
@@ -103,6 +93,13 @@ class Entry:
     def refused(self, refusal: Refusal) -> None:
         """It is not stored."""
         raise NotImplementedError
+
+    def let(self, access: int, lifetime: int | None) -> None:
+        """It may be stored under an access version, and disappears after so many seconds."""
+        self.access = access
+        if lifetime != (self.more.lifetime if self.more is not None else None):
+            self.more = structs.replace(self.more or Extra(), lifetime=lifetime)
+            self.extra = encode(self.more).decode()
 
     def ended(self, before: Before | None, refusal: Refusal) -> None:
         """It may not be stored: what became of it before holds, or it is refused."""

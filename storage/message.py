@@ -17,7 +17,7 @@ from storage.standing import Standing
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions, m.poll
+    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at
 """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _PINS, _EDITS = 100, 1000
@@ -44,6 +44,7 @@ def message(row: Row) -> Message:
         pinned_at=row["pinned_at"],
         reactions=_reactions(row["reactions"]) if row["reactions"] else [],
         poll=_poll(row["poll"]) if row["poll"] else None,
+        expires_at=row["expires_at"],
     )
 
 

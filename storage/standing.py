@@ -19,6 +19,7 @@ class Standing(Struct, frozen=True):
     access: int
     writes: bool
     members: int
+    lifetime: int | None = None  # seconds after which what is sent there disappears
 
     def check(self, rows: Sequence[Row]) -> None:
         """That rows were read under the version that this was decided under: each tells the channel's `access`."""

@@ -19,7 +19,6 @@ from protocol.channel import (
     ChannelOpenDirect,
     ChannelRemoveMember,
     ChannelUpdate,
-    ChannelUpdated,
     Membership,
     Memberships,
 )
@@ -34,6 +33,8 @@ from server.router import op
 from storage import channel as channels
 from storage import user as users
 from storage.standing import Standing
+
+_NULLABLE = ("disappears_after", "keeps_for")
 
 
 @op(access=LOGGED_IN & bound("members", users.visible_all, "user"), limit="30/m")
@@ -84,16 +85,14 @@ async def members(ctx: Context, frame: ChannelMembers, channel: Standing) -> Use
 
 @op(access=LOGGED_IN & in_channel(), limit="60/m")
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
-    """The owner's right."""
+    """The owner's right; how long messages stay either one of a direct channel decides."""
     group.check_avatar(ctx.app, frame.avatar)
-    async with changing(ctx.app, channel.id) as change:
-        group.check_owner(await change.standing(ctx.user, channel.id), ctx.user)
-        before = await channels.get(change.tx, channel.id)
-        fields = {name: getattr(frame, name) for name in ("name", "topic", "description", "avatar", "open")}
-        after = msgspec.structs.replace(before, **{name: value for name, value in fields.items() if value is not None})
-        if after != before:
-            await channels.update(change.tx, channel.id, after)
-            change.tell(ChannelUpdated(stream=channel.id, seq=change.next(channel.id), channel=after))
+    given = {
+        name: value
+        for name in ("name", "topic", "description", "avatar", "open", "disappears_after", "keeps_for")
+        if (value := getattr(frame, name)) is not msgspec.UNSET and (value is not None or name in _NULLABLE)
+    }
+    await group.update(ctx.app, ctx.user, channel.id, given)
     return Nothing()
 
 

@@ -51,8 +51,9 @@ from server.posting import extra, hashtags
 from server.router import op
 from storage import channel as channels
 from storage import message as messages
+from storage import retention
 from storage.channel import Marked
-from storage.journal import Extra
+from storage.extra import Extra
 from storage.standing import Standing
 
 _SMALL = 50
@@ -192,6 +193,7 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
         if (await _held(change.tx, channel.id, message.seq)).pinned_at is None:
             return MessageChanged(seq=0)
         await messages.pin(change.tx, channel.id, message.seq, None)
+        await retention.unpinned(change.tx, channel.id, message.seq)
         fact = MessageUnpinned(stream=channel.id, seq=change.next(channel.id), message=message.seq, by=ctx.user)
         seq = change.tell(fact)
     return MessageChanged(seq=seq)

@@ -329,9 +329,7 @@ class Builder:
         """Make a message a poll with three options, and let some choose."""
         place: Values = {"channel": channel.id, "seq": seq}
         message = next(one for one in self._rows["message"] if place.items() <= one.items())
-        hiders = [one["account"] for one in self._rows["hidden"] if place.items() <= one.items()]
-        hider = next((name for name, one in self._people.items() if hiders and one.id == hiders[0]), "")
-        whose = f"{channel.name} but for {hider}" if hider else channel.name
+        whose = self._whose(channel.name, message)
         options = [
             PollOption(text=self._marks.private(whose, "option"), count=sum(number in one for one in votes.values()))
             for number in range(3)
@@ -349,6 +347,17 @@ class Builder:
             self._rows["vote"].append(place | {"account": self._people[name].id, "options": chosen})
         if closes_at is not None:
             self._rows["due"].append({"kind": "poll", "stream": channel.id, "seq": seq, "at": closes_at})
+
+    def _whose(self, channel: str, message: Values) -> str:
+        """Whose the canaries of a message are."""
+        hidden = [
+            one for one in self._rows["hidden"] if (one["channel"], one["seq"]) == (message["channel"], message["seq"])
+        ]
+        names = {person.id: name for name, person in self._people.items()}
+        if not hidden:
+            return channel
+        hider = names[hidden[0]["account"]]
+        return own_words(channel, hider) if message["author"] == hidden[0]["account"] else f"{channel} but for {hider}"
 
     def _draft(self, channel: Channel, name: str) -> None:
         text = self._marks.private(name, "draft")
