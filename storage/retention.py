@@ -62,8 +62,9 @@ async def oldest(tx: Transaction, channel: UUID, days: int, limit: int) -> Slice
 
 
 async def begin(tx: Transaction, channel: UUID) -> None:
-    """It was changed for how long a channel keeps what is said there: somebody looks at once."""
-    await due.set_next(tx, "retention", channel, await tx.fetchval("SELECT now()"))
+    """There may be something to delete, if not all is kept: somebody looks at once."""
+    keeps_all = await retention(tx, channel) is None
+    await due.set_next(tx, "retention", channel, None if keeps_all else await tx.fetchval("SELECT now()"))
 
 
 async def clear(tx: Transaction, channel: UUID, seq: int) -> None:

@@ -1,4 +1,4 @@
-"""Messages that disappear: what a channel says of it counts for what is sent from then on; each goes at its time, once."""
+"""Messages that disappear: how long a channel lets them stay counts for what is sent from then on; each goes once."""
 
 import asyncio
 from datetime import timedelta

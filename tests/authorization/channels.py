@@ -253,7 +253,10 @@ class Builder:
         self._stream(channel.id, channel.access)
         owned = self._people[owner].id if kind != "direct" else None
         row: Values = {"id": channel.id, "kind": kind, "owner": owned, "creator": self._people[owner].id}
-        row |= {"nonce": channel.nonce, "open": open, "members": len(members)}
+        row |= {"nonce": channel.nonce, "open": open, "members": len(members), "cleared": 5 if name == "foreign" else 0}
+        if kind == "group":
+            row["keeps_for"] = 300
+            self._rows["due"].append({"kind": "retention", "stream": channel.id, "at": self._at + timedelta(days=50)})
         if kind == "group":
             row |= {column: marks.private(door, column) for column in ("name", "topic", "description")}
         self._rows["channel"].append(row)

@@ -219,6 +219,14 @@ TEXTS = (
     # who may do what to a channel
     Text(group, "check_owner", "channel.owner != user", "False", _OWNED),
     Text(group, "check_owner", 'channel.kind != "group" or channel.owner != user', "False", _OWNED),
+    Text(group, "update", 'standing.kind == "group" or ', "", ("channel.update: how long messages stay",)),
+    Text(
+        group,
+        "update",
+        'given.keys() - {"disappears_after"}',
+        "False",
+        ("channel.update: how long they stay between two", "channel.update: for how many days they are kept"),
+    ),
     Text(channel, "leave", 'channel.kind != "group"', "False", ("channel.leave",)),
     Text(channel, "add_member", 'channel.kind != "group"', "False", ("channel.add_member",)),
     Text(channel, "remove_member", "user.id == ctx.user", "False", ("channel.remove_member",)),

@@ -15,4 +15,5 @@ QUERIES = (
     *each("DELETE FROM vote WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
     *each("DELETE FROM due WHERE kind = $1 AND {stream = $2 AND seq = $3}", "poll.close"),
     query("FROM vote WHERE account = $1 AND (channel", "account = $1", "account.export"),
+    *each("cleared = $2 - 1 WHERE {id = $1 AND cleared >= $2}", "message.unpin"),
 )

@@ -91,6 +91,9 @@ _FLAWS = """
        AND (m.poll::json ->> 'anonymous')::boolean
        AND coalesce(f.data::json ->> 'user', f.data::json ->> 'options') IS NOT NULL
     UNION ALL
+    SELECT 'retention of ' || c.id FROM channel c
+     WHERE (c.keeps_for IS NOT NULL) <> EXISTS (SELECT FROM due d WHERE d.stream = c.id AND d.kind = 'retention')
+    UNION ALL
     SELECT 'friends ' || f.account || ' ' || f.other FROM friend f
      WHERE NOT EXISTS (SELECT FROM friend g WHERE (g.account, g.other) = (f.other, f.account)
        AND (f.state, g.state) IN (('friend', 'friend'), ('asked', 'waiting'), ('waiting', 'asked')))
@@ -361,7 +364,7 @@ class World:
         }
 
     def owners(self, names: Collection[str | None]) -> set[str | None]:
-        """Owners of rows by name: a person, a channel, `<channel> <seq>`, `<channel> *`; None stays nobody."""
+        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`."""
         found: set[str | None] = set()
         for name in names:
             if name is None or name in self.people or name in self.channels:
@@ -369,7 +372,7 @@ class World:
                 continue
             channel, _, seq = name.rpartition(" ")
             id, head = self.channels[channel].id, self.channels[channel].head
-            found |= {f"{id} {number}" for number in range(1, head + 1) if seq in ("*", str(number))}
+            found |= {f"{id} {number}" for number in range(head + 1) if seq in ("*", str(number))}
         return found
 
     def hidden(self, viewer: str, *, shows_blocked: bool = False) -> Collection[str]:

@@ -85,9 +85,12 @@ class World:
             await self.devices[who].come_back(node)
 
     async def come(self) -> None:
-        """It is time for all that is scheduled, and for polls to close."""
+        """It is time for all that is scheduled, for polls to close, and for messages to disappear."""
         self.unchecked += 1
-        await self._servers[0].pool.execute("UPDATE due SET at = now()")
+        async with self._servers[0].pool.transaction() as tx:
+            await tx.fetch("SELECT FROM stream ORDER BY id FOR NO KEY UPDATE")
+            await tx.execute("UPDATE message SET expires_at = now() WHERE expires_at IS NOT NULL")
+            await tx.execute("UPDATE due SET at = now()")
         await self._servers[0].pool.execute("UPDATE scheduled SET due = now() WHERE failed IS NULL AND NOT begun")
 
     async def _all_is_sent(self) -> None:
