@@ -37,7 +37,8 @@ async def oldest(tx: Transaction, channel: UUID, days: int, limit: int) -> Slice
         """
         SELECT now() AS now, c.cleared, m.seq, m.sent_at, m.deleted_at IS NULL AND m.pinned_at IS NULL AS stands
           FROM channel c LEFT JOIN LATERAL (
-              SELECT * FROM message m WHERE m.channel = c.id AND m.seq > c.cleared ORDER BY m.seq LIMIT $2) m ON true
+              SELECT m.seq, m.sent_at, m.deleted_at, m.pinned_at FROM message m
+               WHERE m.channel = c.id AND m.seq > c.cleared ORDER BY m.seq LIMIT $2) m ON true
          WHERE c.id = $1 ORDER BY m.seq
         """,
         channel,

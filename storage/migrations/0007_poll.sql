@@ -23,7 +23,7 @@ CREATE INDEX vote_account ON vote (account, channel, seq);
 -- due: what is to be done at a time, by whichever process has time
 
 CREATE TABLE due (
-    kind   text NOT NULL CHECK (kind IN ('poll', 'disappearing', 'retention')),
+    kind   text NOT NULL,                       -- storage.due.Kind
     stream uuid NOT NULL REFERENCES stream ON DELETE CASCADE,
     seq    bigint NOT NULL DEFAULT 0,           -- which of that kind, where there may be several
     at     timestamptz NOT NULL,                -- when a process takes it; again if that one is gone

@@ -33,7 +33,7 @@ PLAIN = {
     "audit.action": "names of ops",
     "channel.avatar": "one of the built-in ones",
     "channel.kind": "one of three",
-    "due.kind": "one of three",
+    "due.kind": "what is to be done",
     "fact.kind": "names of events",
     "friend.state": "one of three",
     "friend_privacy.requests": "one of three",
