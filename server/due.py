@@ -51,17 +51,26 @@ class Falling(Generic[T]):
     def __init__(self, pool: Pool, rows: Rows[T], work: Callable[[T], Awaitable[None]]) -> None:
         self._pool, self._rows, self._work = pool, rows, work
         self._under_way: set[asyncio.Task[None]] = set()
+        self._done = asyncio.Event()
 
     async def run(self) -> None:
         """Whenever something is due."""
         async with asyncio.TaskGroup() as group:
             while True:
+                self._done.clear()
                 try:
                     wait = await self._look(group)
                 except Refusal as refusal:  # what was taken is free again in a while
                     log.debug("what is due waits for the database: %s", refusal)
                     wait = _AGAIN
-                await asyncio.sleep(wait)
+                await self._rest(wait)
+
+    async def _rest(self, seconds: float) -> None:
+        """Or until something was done: perhaps the next of it is due at once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._done.wait()
+                await asyncio.sleep(_AT_LEAST)  # others are done in this time, too
 
     async def _look(self, group: asyncio.TaskGroup) -> float:
         """Begin with what is due; how long to wait then."""
@@ -75,11 +84,15 @@ class Falling(Generic[T]):
         for one in taken if clock() - began < _FRESH else ():
             task = group.create_task(self._do(one), name="due")
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(self._end)
         if len(taken) == room:
             return 0
         wait = await self._rows.due_in(self._pool)
         return _EVERY if wait is None else min(max(wait, _AT_LEAST), _EVERY)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._done.set()
 
     async def _do(self, one: T) -> None:
         try:

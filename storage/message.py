@@ -20,6 +20,7 @@ COLUMNS = """
     m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at
 """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
+_ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
 _PAGE_BYTES = 250_000  # with what is around it less than 256 KiB
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
@@ -272,8 +273,11 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         channel,
         list(seqs),
     )
-    for table in ("revision", "mention", "reaction", "vote"):  # who has hidden them does not see their places either
-        await db.execute(f"DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[])", channel, list(seqs))
+    # In one go; who has hidden them does not see their places either.
+    about = (
+        f"{table}_gone AS (DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[]))" for table in _ABOUT
+    )
+    await db.execute(f"WITH {', '.join(about)} SELECT", channel, list(seqs))
 
 
 async def hide(db: Database, account: UUID, channel: UUID, seqs: Sequence[int]) -> list[int]:
