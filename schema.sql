@@ -236,7 +236,10 @@ CREATE TABLE channel (
     space       uuid REFERENCES space ON DELETE CASCADE,
     parent      uuid REFERENCES channel ON DELETE SET NULL,  -- its category; of a thread its channel
     position    integer NOT NULL DEFAULT 0,
-    slow        integer NOT NULL DEFAULT 0      -- seconds between two messages of one author
+    slow        integer NOT NULL DEFAULT 0,     -- seconds between two messages of one author
+    disappears_after integer,                   -- seconds: how long what is said from now on stays
+    keeps_for   integer,                        -- days: how long what is said stays, whenever it was said
+    cleared     bigint NOT NULL DEFAULT 0       -- up to here nothing is left of that but what was pinned
 );
 
 CREATE UNIQUE INDEX channel_nonce ON channel (creator, nonce);
@@ -423,11 +426,14 @@ CREATE TABLE message (
     deleted_at timestamptz,
     pinned_at timestamptz,
     reactions text,                             -- JSON of what protocol.message.Message tells of them
+    poll      text,                             -- JSON of protocol.message.Poll
+    expires_at timestamptz,                     -- when it is deleted
     PRIMARY KEY (channel, seq)
 );
 
 CREATE UNIQUE INDEX message_nonce ON message (author, nonce);
 CREATE INDEX message_pinned ON message (channel, seq) WHERE pinned_at IS NOT NULL;
+CREATE INDEX message_expires ON message (channel, expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE revision (
     channel uuid NOT NULL,
@@ -503,25 +509,36 @@ BEGIN
         UPDATE stream s SET head = p.head, last = p.head, moved_at = at
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
-        INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded)
+        INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded,
+                             poll, expires_at)
         SELECT p.channel, p.seq, p.author, p.nonce, at, p.text, (p.extra ->> 'reply_to')::bigint,
                CASE WHEN p.extra ? 'mentions' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mentions') AS t(e)) END,
                CASE WHEN p.extra ? 'hashtags' THEN
                    (SELECT array_agg(e) FROM jsonb_array_elements_text(p.extra -> 'hashtags') AS t(e)) END,
-               coalesce((p.extra ->> 'silent')::boolean, false), p.extra ->> 'forwarded'
+               coalesce((p.extra ->> 'silent')::boolean, false), p.extra ->> 'forwarded',
+               p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer)
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
            CASE WHEN bool_or(i.verdict IN (1, 6)) THEN array_agg(i.sent_at ORDER BY i.k) END
       INTO verdicts, seqs, earlier FROM input i LEFT JOIN placed p USING (k);
-    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'mentions') THEN
+    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime}') THEN
         INSERT INTO mention (account, channel, seq)
         SELECT t.account::uuid, i.channel, seqs[i.k]
           FROM unnest(channels, authors, extras) WITH ORDINALITY AS i(channel, author, extra, k),
                jsonb_array_elements_text(i.extra -> 'mentions') AS t(account)
          WHERE verdicts[i.k] = 0 AND t.account::uuid <> i.author
         ON CONFLICT DO NOTHING;
+        INSERT INTO due (kind, stream, seq, at)
+        SELECT 'poll', i.channel, seqs[i.k], (i.extra #>> '{poll,closes_at}')::timestamptz
+          FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k)
+         WHERE verdicts[i.k] = 0 AND i.extra #>> '{poll,closes_at}' IS NOT NULL;
+        INSERT INTO due (kind, stream, at)
+        SELECT 'disappearing', i.channel, at + make_interval(secs => min((i.extra ->> 'lifetime')::integer))
+          FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k)
+         WHERE verdicts[i.k] = 0 AND i.extra ? 'lifetime' GROUP BY i.channel
+        ON CONFLICT (kind, stream, seq) DO UPDATE SET at = excluded.at WHERE due.at > excluded.at;
     END IF;
     IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'slow') THEN
         INSERT INTO pace (channel, account, until)
@@ -582,6 +599,20 @@ CREATE TABLE reaction (
 CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji);
 CREATE INDEX reaction_account ON reaction (account, id);
 
+-- vote: who has chosen what in polls; the message's row tells the counts
+
+CREATE TABLE vote (
+    channel uuid NOT NULL,
+    seq     bigint NOT NULL,
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    options smallint[] NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (channel, seq, account),
+    FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+);
+
+CREATE INDEX vote_account ON vote (account, channel, seq);
+
 -- draft
 
 CREATE TABLE draft (
@@ -614,6 +645,19 @@ CREATE TABLE scheduled (
 );
 
 CREATE INDEX scheduled_due ON scheduled (due) WHERE failed IS NULL;
+
+-- due: what is to be done at a time, by whichever process has time
+
+CREATE TABLE due (
+    kind   text NOT NULL,                       -- storage.due.Kind
+    stream uuid NOT NULL REFERENCES stream ON DELETE CASCADE,
+    seq    bigint NOT NULL DEFAULT 0,           -- which of that kind, where there may be several
+    at     timestamptz NOT NULL,                -- when a process takes it; again if that one is gone
+    PRIMARY KEY (kind, stream, seq)
+);
+
+CREATE INDEX due_stream ON due (stream);
+CREATE INDEX due_at ON due (at);
 
 -- friend: what two are to each other, as each of them sees it
 

@@ -29,6 +29,7 @@ from protocol.frame import (
 )
 from protocol.friend import Friend, PrivacyChoice
 from protocol.message import Message
+from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
@@ -334,7 +335,9 @@ class ExportedMessage(Body, frozen=True):
     """Something you have said, also where you are no longer."""
 
     channel: UUID
-    message: Annotated[Message, Meta(description="Without the reactions: those are other people's.")]
+    message: Annotated[
+        Message, Meta(description="Without the reactions and counts of votes: those are other people's.")
+    ]
 
 
 class ExportedReaction(Body, frozen=True):
@@ -363,6 +366,7 @@ class AccountExported(Body, frozen=True):
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
     reactions: list[ExportedReaction] = []
+    votes: list[ExportedVote] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
 

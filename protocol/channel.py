@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from protocol.frame import (
     AccountFact,
@@ -29,6 +29,11 @@ Kind = Literal["direct", "group", "saved", "text", "broadcast", "voice", "stage"
 InSpace = Literal["text", "broadcast", "voice", "stage", "forum", "category"]
 Slow = Annotated[int, Meta(ge=0, le=21_600, description="Seconds between two messages of one member; 0 for none.")]
 WatchedId = Annotated[UUID, Meta(extra={"of": None}, description="A channel; others are ignored.")]
+Lifetime = Annotated[
+    int,
+    Meta(ge=60, le=31_622_400, description="Seconds, from a minute to a year: messages sent from then on disappear."),
+]
+Days = Annotated[int, Meta(ge=1, le=3660, description="Messages that are older are deleted; pinned ones stay.")]
 Avatar = Annotated[Line, Meta(description="A built-in picture, as `account.avatars` lists them; empty for none.")]
 
 
@@ -49,6 +54,10 @@ class Channel(Body, frozen=True):
     parent: Annotated[UUID | None, Meta(description="The category that it is in; of a thread, its channel.")] = None
     position: Annotated[int, Meta(description="Among the others of its category.")] = 0
     slow: Annotated[int, Meta(description="Seconds that its members wait between two messages.")] = 0
+    disappears_after: Annotated[
+        int | None, Meta(description="Seconds after which messages that are sent now are deleted.")
+    ] = None
+    keeps_for: Annotated[int | None, Meta(description="Days after which messages are deleted.")] = None
 
 
 class Membership(Body, frozen=True):
@@ -179,7 +188,10 @@ class ChannelMembers(Request[Users], tag="channel.members", frozen=True):
 
 
 class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
-    """Change how your group looks, or with `manage_channels` a channel of a space; what is not given stays."""
+    """Change your group, or with `manage_channels` a channel of a space; what is not given stays.
+
+    `disappears_after` alone either one changes of a direct channel.
+    """
 
     channel: ChannelId
     name: Label | None = None
@@ -188,6 +200,8 @@ class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
     avatar: Avatar | None = None
     open: bool | None = None
     slow: Slow | None = None
+    disappears_after: Lifetime | UnsetType | None = UNSET
+    keeps_for: Days | UnsetType | None = UNSET
 
 
 class ChannelReorder(Request[Nothing], tag="channel.reorder", frozen=True):

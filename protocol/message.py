@@ -14,10 +14,12 @@ from protocol.frame import (
     Limit,
     MessageSeq,
     Nonce,
+    OptionText,
     Request,
     Seq,
     Text,
     Time,
+    check_times,
 )
 
 Mentions = Annotated[
@@ -45,6 +47,41 @@ class Forwarded(Body, frozen=True):
     sent_at: Time
 
 
+class PollOption(Body, frozen=True):
+    """One answer, and how many have chosen it."""
+
+    text: str
+    count: int = 0
+
+
+class Poll(Body, frozen=True):
+    """What one may answer to a message, and how many have; one's own choice is in `poll.get`.
+
+    The votes of who has left the channel, or was put out, stay; those of deleted accounts go.
+    """
+
+    options: Annotated[list[PollOption], Meta(description="Their numbers are 0, 1, … in this order.")]
+    multiple: Annotated[bool, Meta(description="Whether one may choose more than one.")]
+    anonymous: Annotated[bool, Meta(description="Whether nobody is told who has chosen what, not even the author.")]
+    voters: Annotated[int, Meta(description="How many have chosen something.")] = 0
+    closes_at: Time | None = None
+    closed_at: Annotated[Time | None, Meta(description="Since when nobody votes any more.")] = None
+
+
+class NewPoll(Body, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The answers to a message, which is the question; neither they nor how one chooses change afterwards."""
+
+    options: Annotated[list[OptionText], Meta(min_length=2, max_length=20)]
+    multiple: Annotated[bool, Meta(description="One may choose more than one.")] = False
+    anonymous: Annotated[bool, Meta(description="Nobody is told who has chosen what.")] = False
+    closes_at: Annotated[Time, Meta(description="From a minute to 60 days ahead.")] | None = None
+
+    def __post_init__(self) -> None:
+        check_times(self)
+        if len(set(self.options)) < len(self.options):
+            raise ValueError("an option stands there twice, in field `options`")
+
+
 class Message(Body, frozen=True, omit_defaults=True):
     """A message as it is now; what is empty, false or null is left out. A deleted one keeps its place."""
 
@@ -61,6 +98,10 @@ class Message(Body, frozen=True, omit_defaults=True):
     deleted_at: Time | None = None
     pinned_at: Time | None = None
     reactions: list[ReactionCount] = []
+    poll: Poll | None = None
+    expires_at: Annotated[
+        Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
+    ] = None
 
 
 # Facts of a channel
@@ -79,7 +120,7 @@ class MessageEdited(ChannelFact, tag="message.edited", frozen=True):
 
 
 class MessageDeleted(ChannelFact, tag="message.deleted", frozen=True):
-    """Messages were taken back, for everybody."""
+    """Messages are gone for everybody: they were taken back, or their time was over."""
 
     messages: list[int]
 
@@ -151,10 +192,11 @@ class MessageSend(Request[MessageSent], tag="message.send", frozen=True):
     reply_to: Replied | None = None
     mentions: Mentions = []
     silent: Annotated[bool, Meta(description="Notify nobody.")] = False
+    poll: NewPoll | None = None
 
 
 class MessageForward(Request[MessageSent], tag="message.forward", frozen=True):
-    """Put the words of another message into a channel you can write to."""
+    """Put the words of another message into a channel you can write to; of a poll the question alone."""
 
     channel: ChannelId
     source: Annotated[ChannelId, Meta(description="The channel in which the message stands.")]

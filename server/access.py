@@ -69,6 +69,7 @@ class Undecided(Struct, frozen=True):
     writes: bool = False
     slow: int = 0
     space: UUID | None = None
+    lifetime: int | None = None
 
 
 def in_space(*needs: Permission, field: str = "space") -> Rule:
@@ -357,4 +358,5 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
         members=footing.members,
         space=footing.space,
         slow=0 if allowed & _UNPACED else footing.slow,
+        lifetime=footing.lifetime,
     )

@@ -16,11 +16,12 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import login, owner
+from server import expiry, login, owner, poll, retention
 from server.attempt import Attempts
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.context import Context
+from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
 from server.gateway import Gateway
@@ -148,6 +149,7 @@ class Server:
             self.ruins.run,
             self.purges.run,
             self.schedule.run,
+            self.dues.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -185,6 +187,9 @@ class Server:
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.ruins, self.purges = Ruins(self), Purges(self)
+        self.dues = Dues(
+            self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
+        )
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -1,4 +1,4 @@
-"""What follows when an account was deleted: it is nobody's friend, leaves its channels, and its words and reactions go.
+"""What follows when an account was deleted: it is nobody's friend, leaves its channels, and all it has said there goes.
 
 (How chores are done is in server/chore.py.)
 
@@ -17,7 +17,7 @@ from protocol.friend import FriendRemoved
 from protocol.message import MessageDeleted
 from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
-from server import group, space
+from server import group, poll, space
 from server.chore import Round
 from server.fact import changing
 from storage import erasure
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from server.app import Server
 
 _MOMENT = 0.1  # for what was on its way when the account was deleted
-_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS = 50, 100, 5000, 200
-_AT_ONCE, _REACTIONS_AT_ONCE = 500, 50
+_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS, _VOTES = 50, 100, 5000, 200, 200
+_AT_ONCE, _REACTIONS_AT_ONCE, _VOTES_AT_ONCE = 500, 50, 50
 
 
 class Erasures:
@@ -49,13 +49,7 @@ class Erasures:
     async def _erase(self, account: UUID) -> None:
         while others := await friends.having(self._server.pool, account, _FRIENDS):
             await self._part(account, others)
-        while found := await erasure.channels(self._server.pool, account, _CHANNELS):
-            for channel in found:
-                await self._leave(account, channel)
-        while found := await members.spaces(self._server.pool, account, None, _CHANNELS):
-            for one in found:
-                await space.abandon(self._server, one, account)
-                await self._round.breathe(account)
+        await self._leave_all(account)
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
                 for some in parts(seqs, _AT_ONCE):
@@ -64,8 +58,21 @@ class Erasures:
             for channel, emojis in given.items():
                 for few in parts(emojis, _REACTIONS_AT_ONCE):
                     await self._take_away(account, channel, few)
+        while cast := await erasure.votes(self._server.pool, account, _VOTES):
+            for channel, seqs in cast.items():
+                for some in parts(seqs, _VOTES_AT_ONCE):
+                    await self._withdraw(account, channel, some)
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
+
+    async def _leave_all(self, account: UUID) -> None:
+        while found := await erasure.channels(self._server.pool, account, _CHANNELS):
+            for channel in found:
+                await self._leave(account, channel)
+        while found := await members.spaces(self._server.pool, account, None, _CHANNELS):
+            for one in found:
+                await space.abandon(self._server, one, account)
+                await self._round.breathe(account)
 
     async def _part(self, account: UUID, others: Sequence[UUID]) -> None:
         async with changing(self._server, *others) as change:
@@ -103,4 +110,10 @@ class Erasures:
                             count=count,
                         )
                     )
+        await self._round.breathe(account)
+
+    async def _withdraw(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
+        async with changing(self._server, channel) as change:
+            for seq in seqs if change.holds(channel) else ():
+                await poll.withdraw(change, channel, seq, account)
         await self._round.breathe(account)

@@ -34,6 +34,7 @@ _SECTIONS: dict[str, Section] = {
     "drafts": export.drafts,
     "scheduled": export.scheduled,
     "reactions": export.reactions,
+    "votes": export.votes,
     "messages": export.messages,
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.error import Forbidden, Missing, Refusal
+from protocol.permission import bits
 from storage.entry import Entry, stored_before
 from storage.pool import Pool
 from storage.standing import Standing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from server.structure import Structures
 
 _MOST = 200_000
+_POLLS = bits(["start_polls"])
 
 
 class Grants:
@@ -95,9 +97,9 @@ class Grants:
 def _let(entry: Entry, standing: Standing | None) -> bool:
     if standing is None or not standing.writes or entry.again:
         return False
-    entry.access = standing.access
-    if standing.space is not None:
-        entry.pace(standing.slow)
+    if entry.more is not None and entry.more.poll is not None and not standing.allowed & _POLLS:
+        return False
+    entry.let(standing.access, standing.lifetime, standing.slow)
     return True
 
 

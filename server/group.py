@@ -9,7 +9,7 @@ Rule 3: nothing is made for an account that was deleted: its deletion holds its 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -21,13 +21,16 @@ from protocol.channel import (
     ChannelLeft,
     ChannelMemberJoined,
     ChannelMemberLeft,
+    ChannelUpdated,
     Membership,
 )
 from protocol.error import Conflict, Invalid, Missing, Overloaded, SessionRevoked
+from protocol.permission import bits
 from server import friend
 from server.fact import Change, changing
+from server.rule import check
 from storage import channel as channels
-from storage import grave, stream
+from storage import grave, retention, stream
 from storage import user as users
 from storage.ids import new_id
 from storage.pool import UniqueViolation
@@ -183,6 +186,26 @@ async def _tell_left(change: Change, left: Channel, account: UUID, by: UUID) -> 
         owner = await channels.hand_over(change.tx, left.id)
     seq = change.next(left.id)
     change.tell(ChannelMemberLeft(stream=left.id, seq=seq, user=account, by=by, members=left.members, owner=owner))
+
+
+async def update(app: Server, by: UUID, channel: UUID, given: dict[str, Any]) -> None:
+    """Change what is given of a channel."""
+    async with changing(app, channel) as change:
+        standing = await change.standing(by, channel, "send")
+        if given.get("slow"):
+            raise Invalid("only channels of spaces are slow", field="slow")
+        if standing.kind == "group" or given.keys() - {"disappears_after"}:
+            check(standing.allowed, bits(["manage_channels"]))
+        before = await channels.get(change.tx, channel)
+        after = msgspec.structs.replace(before, **given)
+        if after == before:
+            return
+        await channels.update(change.tx, channel, after)
+        if after.disappears_after != before.disappears_after:
+            change.withdraw(channel)  # what was decided before is decided anew: it may stay for another time
+        if after.keeps_for != before.keeps_for:
+            await retention.begin(change.tx, channel)
+        change.tell(ChannelUpdated(stream=channel, seq=change.next(channel), channel=after))
 
 
 async def delete(app: Server, by: UUID, channel: UUID) -> None:

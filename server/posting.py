@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from msgspec import structs
+
 from protocol.codec import encode
 from protocol.error import Refusal
-from protocol.message import Message, MessageSent
+from protocol.message import Message, MessageSent, Poll
 from server.audience import Batch
 from server.core import frame
 from server.later import Later
 from server.stream import Streams
-from storage.entry import Entry, Extra
+from storage.entry import Entry
+from storage.extra import Extra
 from storage.journal import Journal
 from storage.stream import header
 
@@ -68,6 +72,8 @@ class Posting:
     ) -> Later:
         """Store a message; the reply comes when that is done."""
         access = channel.access if _decided(channel, more) else 0
+        if channel.lifetime is not None and access:
+            more = structs.replace(more or Extra(), lifetime=channel.lifetime)
         post = Post(channel.id, author, nonce, text, access, more)
         if more is not None:
             post.extra = encode(more).decode()
@@ -98,7 +104,11 @@ class Posting:
 
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
-    return channel.writes and not channel.slow and (more is None or channel.space is None or not more.mentions)
+    return (
+        channel.writes
+        and not channel.slow
+        and (more is None or channel.space is None or not (more.mentions or more.poll))
+    )
 
 
 def message(entry: Entry) -> Message:
@@ -117,15 +127,19 @@ def message(entry: Entry) -> Message:
         hashtags=more.hashtags,
         silent=more.silent,
         forwarded=more.forwarded,
+        poll=more.poll,
+        expires_at=entry.sent_at + timedelta(seconds=more.lifetime) if more.lifetime else None,
     )
 
 
-def extra(text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool) -> Extra | None:
+def extra(
+    text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool, poll: Poll | None = None
+) -> Extra | None:
     """What a message has besides its words; most have nothing."""
     tags = hashtags(text)
-    if not (reply_to or mentions or silent or tags):
+    if not (reply_to or mentions or silent or tags or poll):
         return None
-    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent)
+    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent, poll=poll)
 
 
 def hashtags(text: str) -> list[str]:

@@ -1,22 +1,20 @@
-"""Scheduled messages at their time: every process looks for what is due, and one of them sends it.
+"""Scheduled messages at their time (how that comes is in server/due.py).
 
 Rule 1: it is sent like every message, through the journal, with its own id as nonce: whoever sends it again, because
 the one who did so was killed before it could note that, is told of the same message.
 Rule 2: what was stored or refused for certain is noted and told in one transaction; all else is tried again.
-Rule 3: nobody is due sooner than five seconds after it was made, and everybody looks more often: so nobody is woken.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from protocol.error import Conflict, Forbidden, Invalid, Missing, Refusal
 from protocol.message import MessageSent
 from protocol.scheduled import ScheduledFailed, ScheduledSent
 from server.access import Undecided
+from server.due import Falling
 from server.fact import changing
 from server.posting import extra
 from storage import scheduled
@@ -25,13 +23,8 @@ from storage.scheduled import Due
 if TYPE_CHECKING:
     from server.app import Server
 
-log = logging.getLogger("onesocket.schedule")
-
-_EVERY = 4.0
-_AT_LEAST = 0.05
 _AGAIN = 1.0
-_AT_ONCE, _UNDER_WAY, _NOTED_AT_ONCE = 50, 200, 3
-_FRESH = 2.0  # seconds: what was taken before that, another one may have taken since
+_NOTED_AT_ONCE = 3
 _CERTAIN = (Missing, Forbidden, Conflict, Invalid)
 
 
@@ -41,49 +34,17 @@ class Schedule:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._noting = asyncio.Semaphore(_NOTED_AT_ONCE)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._falling = Falling(server.pool, scheduled, self._deliver)
 
     async def run(self) -> None:
         """Whenever something is due."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                try:
-                    wait = await self._look(group)
-                except Refusal as refusal:  # what was taken is free again in a while
-                    log.debug("what is due waits for the database: %s", refusal)
-                    wait = _AGAIN
-                await asyncio.sleep(wait)
-
-    async def _look(self, group: asyncio.TaskGroup) -> float:
-        """Begin with what is due; how long to wait then."""
-        room = min(_AT_ONCE, _UNDER_WAY - len(self._under_way))
-        if room <= 0:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
-            return 0
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        taken = await scheduled.take(self._server.pool, room)
-        for one in taken if clock() - began < _FRESH else ():
-            task = group.create_task(self._deliver(one), name="scheduled message")
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-        if len(taken) == room:
-            return 0
-        due = await scheduled.due_in(self._server.pool)
-        return _EVERY if due is None else min(max(due, _AT_LEAST), _EVERY)
+        await self._falling.run()
 
     async def _deliver(self, one: Due) -> None:
         """What is not noted is done again: it is the same message then, or refused in the same way."""
-        try:
-            outcome = await self._send(one)
-            async with self._noting:
-                await self._note(one, outcome)
-        except Refusal as refusal:
-            log.debug("a scheduled message waits: %s", refusal)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Refusal):
-                await scheduled.put_off(self._server.pool, one, 0)
-            raise
+        outcome = await self._send(one)
+        async with self._noting:
+            await self._note(one, outcome)
 
     async def _send(self, one: Due) -> MessageSent | Refusal:
         message = one.message

@@ -20,7 +20,7 @@ from storage.standing import Standing
 # Of a table that goes by `c`.
 COLUMNS = """
     c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at, c.space, c.parent,
-    c.position, c.slow
+    c.position, c.slow, c.disappears_after, c.keeps_for
 """
 _PREVIEW = 200
 _PAGE_BYTES = 200_000
@@ -59,6 +59,8 @@ def channel(row: Row) -> Channel:
         parent=row["parent"],
         position=row["position"],
         slow=row["slow"],
+        disappears_after=row["disappears_after"],
+        keeps_for=row["keeps_for"],
     )
 
 
@@ -305,7 +307,9 @@ async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
     """What can change of a channel."""
     await tx.execute(
         """
-        UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6, slow = $7 WHERE id = $1
+        UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6, slow = $7,
+               disappears_after = $8, keeps_for = $9
+         WHERE id = $1
         """,
         id,
         changed.name,
@@ -314,6 +318,8 @@ async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
         changed.avatar,
         changed.open,
         changed.slow,
+        changed.disappears_after,
+        changed.keeps_for,
     )
 
 

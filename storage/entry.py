@@ -11,19 +11,8 @@ from msgspec.structs import replace
 
 from protocol.codec import encode
 from protocol.error import Conflict, Refusal
-from protocol.message import Forwarded
+from storage.extra import Extra
 from storage.pool import Database
-
-
-class Extra(Struct, frozen=True, omit_defaults=True):
-    """What few messages have."""
-
-    reply_to: int | None = None
-    mentions: list[UUID] = []
-    hashtags: list[str] = []
-    silent: bool = False
-    forwarded: Forwarded | None = None
-    slow: int = 0
 
 
 class Before(Struct, frozen=True):
@@ -67,10 +56,13 @@ class Entry:
         self.seq, self.since = 0, 0.0
         self.sent_at: datetime | None = None
 
-    def pace(self, slow: int) -> None:
-        """Its author waits so many seconds before the next one."""
-        more = replace(self.more or Extra(), slow=slow) if slow else self.more
-        self.extra = encode(more).decode() if more is not None else None
+    def let(self, access: int, lifetime: int | None, slow: int) -> None:
+        """It may be stored; it disappears after so many seconds, and its author waits for so many."""
+        self.access = access
+        if lifetime != (self.more.lifetime if self.more is not None else None):
+            self.more = replace(self.more or Extra(), lifetime=lifetime)
+        if slow or self.more is not None:
+            self.extra = encode(replace(self.more or Extra(), slow=slow)).decode()
 
     def stored(self) -> None:
         """It stands where `seq` says; perhaps it did so before."""

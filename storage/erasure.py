@@ -26,6 +26,7 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
                (SELECT count(*) FROM space_member WHERE account = $1) AS space,
                (SELECT count(*) FROM message WHERE author = $1 AND deleted_at IS NULL) AS message,
                (SELECT count(*) FROM reaction WHERE account = $1) AS reaction,
+               (SELECT count(*) FROM vote WHERE account = $1) AS vote,
                (SELECT count(*) FROM mention WHERE account = $1) AS mention,
                (SELECT count(*) FROM hidden WHERE account = $1) AS hidden
         """,
@@ -66,6 +67,20 @@ async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[
     for row in rows:
         found.setdefault(row["channel"], []).append((row["seq"], row["emoji"]))
     return found
+
+
+async def votes(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]]:
+    """Messages whose polls it still has a vote in, by channel."""
+    rows = await db.fetch(
+        f"""
+        SELECT channel, array_agg(seq ORDER BY seq) AS seqs FROM
+               (SELECT channel, seq FROM vote m WHERE account = $1 AND {_KEPT} ORDER BY channel, seq LIMIT $2) m
+         GROUP BY channel
+        """,
+        account,
+        limit,
+    )
+    return {row["channel"]: row["seqs"] for row in rows}
 
 
 async def finish(tx: Transaction, account: UUID) -> None:

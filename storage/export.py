@@ -13,6 +13,8 @@ from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
 from protocol.audit import AuditEntry
 from protocol.draft import Draft
 from protocol.friend import Friend
+from protocol.message import Message, PollOption
+from protocol.poll import ExportedVote
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
 from protocol.user import User
@@ -140,6 +142,28 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     ]
 
 
+async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedVote]]:
+    """What it has chosen in polls."""
+    channel, _, seq = after.partition("/")
+    rows = await db.fetch(
+        """
+        SELECT channel, seq, options, at FROM vote WHERE account = $1 AND (channel, seq) > ($2, $3)
+         ORDER BY channel, seq LIMIT $4
+        """,
+        account,
+        _id(channel),
+        int(seq or 0),
+        limit,
+    )
+    return [
+        (
+            f"{row['channel']}/{row['seq']}",
+            ExportedVote(channel=row["channel"], message=row["seq"], options=row["options"], at=row["at"]),
+        )
+        for row in rows
+    ]
+
+
 async def messages(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedMessage]]:
     """What it has said, wherever, in no order but one."""
     rows = await db.fetch(
@@ -154,12 +178,18 @@ async def messages(db: Database, account: UUID, after: str, limit: int) -> list[
     return [
         (
             str(row["nonce"]),
-            ExportedMessage(
-                channel=row["channel"], message=msgspec.structs.replace(message_rows.message(row), reactions=[])
-            ),
+            ExportedMessage(channel=row["channel"], message=_own(message_rows.message(row))),
         )
         for row in rows
     ]
+
+
+def _own(message: Message) -> Message:
+    poll = message.poll
+    if poll is not None:
+        options = [PollOption(text=one.text) for one in poll.options]
+        poll = msgspec.structs.replace(poll, options=options, voters=0)
+    return msgspec.structs.replace(message, reactions=[], poll=poll)
 
 
 def _id(after: str) -> UUID:

@@ -16,6 +16,7 @@ GRAVES = Chores("grave", "channel")
 # What is about messages goes before them: otherwise one message could take any number of rows with it.
 _TABLES = {
     "reaction": "channel",
+    "vote": "channel",
     "revision": "channel",
     "mention": "channel",
     "hidden": "channel",

@@ -10,20 +10,22 @@ import msgspec
 
 from protocol.codec import encode
 from protocol.frame import Body
-from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
+from protocol.message import Forwarded, Message, Messages, Poll, ReactionCount, Reader, Readers, Revision, Revisions
 from storage.pool import Database, Row
 from storage.standing import ACCESS, Standing
 
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions
+    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at
 """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
+_ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
 _PAGE_BYTES = 250_000  # with what is around it less than 256 KiB
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
+_poll = msgspec.json.Decoder(Poll).decode
 
 
 def message(row: Row) -> Message:
@@ -42,6 +44,8 @@ def message(row: Row) -> Message:
         deleted_at=row["deleted_at"],
         pinned_at=row["pinned_at"],
         reactions=_reactions(row["reactions"]) if row["reactions"] else [],
+        poll=_poll(row["poll"]) if row["poll"] else None,
+        expires_at=row["expires_at"],
     )
 
 
@@ -262,14 +266,18 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
     await db.execute(
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
-               forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, deleted_at = now()
+               forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
+               deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,
         list(seqs),
     )
-    for table in ("revision", "mention", "reaction"):  # who has hidden them does not see their places either
-        await db.execute(f"DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[])", channel, list(seqs))
+    # In one go; who has hidden them does not see their places either.
+    about = (
+        f"{table}_gone AS (DELETE FROM {table} WHERE channel = $1 AND seq = ANY ($2::bigint[]))" for table in _ABOUT
+    )
+    await db.execute(f"WITH {', '.join(about)} SELECT", channel, list(seqs))
 
 
 async def hide(db: Database, account: UUID, channel: UUID, seqs: Sequence[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 Rule 1: one that a process has taken may be a message already (`begun`): it is neither changed nor cancelled any more,
 until that is known: then it is gone, or `failed`.
-Rule 2: time is the database's, so that processes whose clocks differ agree on what is due.
+Rule 2: how they are taken when they are due is the same as for all that falls due (storage/due.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from protocol.codec import encode
 from protocol.scheduled import Scheduled, ScheduledMessages
+from storage import due
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `p`, beside the columns of others.
@@ -24,7 +25,7 @@ COLUMNS = """
 """
 MOST = 100
 _PAGE_BYTES = 200_000
-_TAKEN = 15  # seconds: longer than the journal tries to store a message
+_WAITS = "failed IS NULL"
 _BEGINNING, _NONE = datetime.fromisoformat("0001-01-02T00:00:00+00:00"), UUID(int=0)
 
 
@@ -149,24 +150,15 @@ def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
 
 async def take(db: Database, limit: int) -> list[Due]:
     """Some that are due and that no process is at; for a while they are the caller's."""
-    rows = await db.fetch(
-        f"""
-        UPDATE scheduled p SET due = now() + interval '{_TAKEN} s', begun = true
-          FROM (SELECT account, id FROM scheduled WHERE failed IS NULL AND due <= now()
-                 ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED) d
-         WHERE p.account = d.account AND p.id = d.id RETURNING p.account, {COLUMNS}
-        """,
-        limit,
-    )
+    taking = due.taking("scheduled", "account, id", "due", only=_WAITS, also=", begun = true")
+    rows = await db.fetch(f"{taking} RETURNING p.account, {COLUMNS}", limit)
     found = [Due(row["account"], scheduled(row)) for row in rows]
     return sorted(found, key=lambda one: (one.message.at, one.message.id))
 
 
 async def due_in(db: Database) -> float | None:
     """The seconds until the next one is due; None when there is none."""
-    found: float | None = await db.fetchval(
-        "SELECT extract(epoch FROM min(due) - now())::float8 FROM scheduled WHERE failed IS NULL"
-    )
+    found: float | None = await db.fetchval(due.waiting("scheduled", "due", _WAITS))
     return found
 
 

@@ -15,6 +15,7 @@ from protocol.channel import Channel
 from protocol.permission import Overwrite, names
 from protocol.role import Role
 from protocol.space import ChannelMark, Discovered, Last, Space
+from storage import channel as channels
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `p`.
@@ -52,9 +53,7 @@ async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
         SELECT {COLUMNS}, p.structure,
                ARRAY(SELECT (r.id, r.name, r.colour, r.position, r.permissions, r.apart, r.mentionable)
                        FROM role r WHERE r.space = p.id ORDER BY r.position, r.id) AS roles,
-               ARRAY(SELECT (c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members,
-                             c.created_at, c.space, c.parent, c.position, c.slow)
-                       FROM channel c WHERE c.space = p.id AND c.kind <> 'thread'
+               ARRAY(SELECT ({channels.COLUMNS}) FROM channel c WHERE c.space = p.id AND c.kind <> 'thread'
                       ORDER BY c.position, c.id) AS channels,
                ARRAY(SELECT (o.channel, o.target, o.member, o.allow, o.deny)
                        FROM overwrite o JOIN channel c ON c.id = o.channel

@@ -22,7 +22,8 @@ _BLOCKED = """
 class Standing(Struct, frozen=True):
     """What an account may do in a channel.
 
-    `slow`: how many seconds it has to wait between two messages; `space`: None for direct channels and groups.
+    `slow`: how many seconds it has to wait between two messages; `lifetime`: after how many seconds what it sends
+    disappears; `space`: None for direct channels and groups.
     """
 
     id: UUID
@@ -33,6 +34,7 @@ class Standing(Struct, frozen=True):
     members: int
     space: UUID | None = None
     slow: int = 0
+    lifetime: int | None = None
 
     @property
     def writes(self) -> bool:
@@ -76,6 +78,7 @@ class Footing(Struct, frozen=True):
     space: UUID | None
     parent: UUID | None
     slow: int
+    lifetime: int | None
     structure: int
     roles: Sequence[UUID]
     timed_out: bool
@@ -87,8 +90,8 @@ async def footings(db: Database, channels: Sequence[UUID], accounts: Sequence[UU
         f"""
         SELECT t.k, c.id, c.kind, coalesce(p.owner, c.owner) AS owner, coalesce(p.members, c.members) AS members,
                s.head, {ACCESS} AS access, t.account, c.kind = 'direct' AND (c.members <> 2 OR {_BLOCKED}) AS mute,
-               c.space, c.parent, c.slow, coalesce(p.structure, 0) AS structure, coalesce(r.roles, '{{}}') AS roles,
-               coalesce(r.timeout_until > now(), false) AS timed_out
+               c.space, c.parent, c.slow, c.disappears_after, coalesce(p.structure, 0) AS structure,
+               coalesce(r.roles, '{{}}') AS roles, coalesce(r.timeout_until > now(), false) AS timed_out
           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
           JOIN channel c ON c.id = t.channel JOIN stream s ON s.id = t.channel
           LEFT JOIN member m ON c.space IS NULL AND m.channel = t.channel AND m.account = t.account

@@ -91,7 +91,15 @@ async def test_who_leaves_takes_their_words_back_everywhere(ann: Person, bob: Pe
         await say(ann, channel, "canary three", reply_to=first)
     await ann.call(ChannelLeave(channel=both))  # words stay, and go with the account
     receipt = await delete(ann)
-    assert receipt.following == {"friend": 0, "channel": 1, "message": 4, "reaction": 0, "mention": 1, "hidden": 0}
+    assert receipt.following == {
+        "friend": 0,
+        "channel": 1,
+        "message": 4,
+        "reaction": 0,
+        "vote": 0,
+        "mention": 1,
+        "hidden": 0,
+    }
     told = {(await bob.wait_for(MessageDeleted, SOON)).stream for _ in range(2)}
     assert told == {both, alone}
     for channel in (both, alone):
@@ -172,7 +180,7 @@ async def test_who_leaves_takes_reactions_drafts_and_presence_with_them(
     left = (await bob.call(ReactionList(channel=channel, seq=seqs[0]))).reactions
     assert [one.user for one in left] == [id_of(bob)]
     assert [[r.count for r in one.reactions] for one in await page(bob, channel)] == [[1], [], []]
-    for table in ("reaction", "hidden", "mention", "draft", "presence", "member"):
+    for table in ("reaction", "vote", "hidden", "mention", "draft", "presence", "member"):
         assert await server.pool.fetchval(f"SELECT count(*) FROM {table} WHERE account = $1", id_of(ann)) == 0, table
     assert await server.pool.fetchval("SELECT count(*) FROM stream WHERE id = $1", id_of(ann)) == 0
     assert await server.pool.fetchval("SELECT count(*) FROM fact WHERE data LIKE '%canary%'") == 0

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-import server.schedule
+import server.due
 from protocol.account import AccountDelete, AccountExport, AccountLogin, Tokens
 from protocol.channel import ChannelDelete, ChannelLeave, ChannelRemoveMember
 from protocol.codec import encode
@@ -35,7 +35,7 @@ SOON = 4.0
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests do not wait five seconds: they say that it is time, and every process looks often."""
-    monkeypatch.setattr(server.schedule, "_EVERY", 0.05)
+    monkeypatch.setattr(server.due, "_EVERY", 0.05)
 
 
 def ahead(seconds: float = 3600) -> datetime:

@@ -23,6 +23,7 @@ from tests.raw import until
 from tests.state.channel_rules import ChannelRules
 from tests.state.message_rules import MessageRules
 from tests.state.people_rules import PeopleRules
+from tests.state.poll_rules import PollRules
 from tests.state.rules import NODE
 from tests.state.world import World
 
@@ -56,7 +57,7 @@ class Stage:
         self._loop.close()
 
 
-class Community(ChannelRules, MessageRules, PeopleRules):
+class Community(ChannelRules, MessageRules, PollRules, PeopleRules):
     """Everything that this server does with channels, by three people at once."""
 
     def __init__(self, stage: Stage) -> None:
@@ -88,7 +89,7 @@ class Community(ChannelRules, MessageRules, PeopleRules):
 def stage(database: str, redis_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr("server.presence._MOMENT", 0.02)  # what is told a moment later need not be waited for
     monkeypatch.setattr("server.presence._IDLE", 0.1)
-    monkeypatch.setattr("server.schedule._EVERY", 0.02)
+    monkeypatch.setattr("server.due._EVERY", 0.02)
     stage = Stage(database, redis_url, folder)
     stage.run(stage.begin())
     yield stage

@@ -1,5 +1,6 @@
 """channel: making channels, entering and leaving them."""
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,7 +22,6 @@ from protocol.channel import (
     ChannelReorder,
     ChannelUnwatch,
     ChannelUpdate,
-    ChannelUpdated,
     ChannelWatch,
     Membership,
     Memberships,
@@ -43,13 +43,13 @@ from server.access import (
     member_in,
 )
 from server.context import Context
-from server.fact import Change, changing
+from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import add_channel, ruling
 from server.structure import Resident
 from storage import channel as channels
-from storage import grave
+from storage import grave, retention
 from storage import member as members_of
 from storage import space as spaces
 from storage import user as users
@@ -57,6 +57,8 @@ from storage.standing import Standing
 from storage.stream import Place
 
 _LOOKED_AT, _WATCHED = 1000, 200
+
+_NULLABLE = ("disappears_after", "keeps_for")
 
 
 @op(
@@ -155,40 +157,35 @@ async def _residents(ctx: Context, frame: ChannelMembers, channel: Standing) -> 
     return Users(users=seeing, next=page[-1].username if len(page) == _LOOKED_AT else None)
 
 
-@op(access=LOGGED_IN & in_channel("manage_channels"), limit="60/m")
+@op(access=LOGGED_IN & in_channel(), limit="60/m")
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
-    """In groups the owner's right."""
+    """In groups the owner's right; how long messages stay either one of a direct channel decides."""
     group.check_avatar(ctx.app, frame.avatar)
-    if channel.space is not None:
-        return await _update_in(ctx, frame, channel, channel.space)
-    if frame.slow:
-        raise Invalid("only channels of spaces are slow", field="slow")
-    async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id, "manage_channels")
-        before, after = await _changed(change, frame)
-        if after != before:
-            await channels.update(change.tx, channel.id, after)
-            change.tell(ChannelUpdated(stream=channel.id, seq=change.next(channel.id), channel=after))
+    given = {
+        name: value
+        for name in ("name", "topic", "description", "avatar", "open", "slow", "disappears_after", "keeps_for")
+        if (value := getattr(frame, name)) is not msgspec.UNSET and (value is not None or name in _NULLABLE)
+    }
+    if channel.space is None:
+        await group.update(ctx.app, ctx.user, channel.id, given)
+    else:
+        await _update_in(ctx, channel, channel.space, given)
     return Nothing()
 
 
-async def _changed(change: Change, frame: ChannelUpdate) -> tuple[Channel, Channel]:
-    before = await channels.get(change.tx, frame.channel)
-    fields = {name: getattr(frame, name) for name in ("name", "topic", "description", "avatar", "open", "slow")}
-    return before, msgspec.structs.replace(before, **{name: one for name, one in fields.items() if one is not None})
-
-
-async def _update_in(ctx: Context, frame: ChannelUpdate, channel: Standing, space: UUID) -> Nothing:
-    if frame.open:
+async def _update_in(ctx: Context, channel: Standing, space: UUID, given: dict[str, Any]) -> None:
+    if given.get("open"):
         raise Invalid("who sees a channel of a space follows from roles: see permission.set", field="open")
     async with ruling(ctx, space, also=(channel.id,)) as rule:
         await rule.change.standing(ctx.user, channel.id, "manage_channels")
-        before, after = await _changed(rule.change, frame)
+        before = await channels.get(rule.tx, channel.id)
+        after = msgspec.structs.replace(before, **given)
         if after != before:
             await channels.update(rule.tx, channel.id, after)
+            if after.keeps_for != before.keeps_for:
+                await retention.begin(rule.tx, channel.id)
             await rule.restructure()
             await rule.note("channel.update", channel.id, before, after, "")
-    return Nothing()
 
 
 @op(access=LOGGED_IN & in_channel("manage_channels"), limit="60/m")

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from protocol.codec import encode
-from protocol.error import Conflict, Forbidden, Missing
+from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.message import (
     Forwarded,
     Marks,
@@ -41,6 +41,7 @@ from protocol.message import (
     Revisions,
 )
 from protocol.permission import Permission, bits
+from server import poll
 from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
@@ -52,8 +53,9 @@ from server.router import op
 from server.rule import LOGGED_IN, check, optional
 from storage import channel as channels
 from storage import message as messages
+from storage import retention
 from storage.channel import Marked
-from storage.entry import Extra
+from storage.extra import Extra
 from storage.standing import Standing
 
 _SMALL = 50
@@ -65,8 +67,20 @@ _MANAGE = bits(["manage_messages"])
 @op(access=LOGGED_IN & sending())
 def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
     """Stored with others in one transaction; answered when that is committed."""
-    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent)
+    asked = frame.poll
+    if asked is not None and not poll.in_time(asked):
+        return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
+    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, poll.begun(asked) if asked else None)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
+
+
+async def _sent_before(ctx: Context, frame: MessageSend, channel: UUID) -> MessageSent:
+    """A poll that would close at a wrong time: it was sent when that was a right one, or is refused."""
+    try:
+        sent: MessageSent = await ctx.app.posting.again(channel, ctx.user, frame.nonce).wait()
+    except Missing:
+        raise Invalid("from a minute to 60 days ahead", field="poll.closes_at") from None
+    return sent
 
 
 @op(
@@ -184,6 +198,7 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
         if (await _held(change.tx, channel.id, message.seq)).pinned_at is None:
             return MessageChanged(seq=0)
         await messages.pin(change.tx, channel.id, message.seq, None)
+        await retention.unpinned(change.tx, channel.id, message.seq)
         fact = MessageUnpinned(stream=channel.id, seq=change.next(channel.id), message=message.seq, by=ctx.user)
         seq = change.tell(fact)
     return MessageChanged(seq=seq)

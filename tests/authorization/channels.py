@@ -11,7 +11,8 @@ ann's saved, sid's saved  what each keeps for themselves
 
 What stands in the group: 1 and 8 are ann's, 2 and 6 are tom's and eve's, 9 is somebody else's words that ann forwarded;
 3 is tom's and ann does not want to see it (nor 4 in ann+tom, nor 2 in left, which is her own); 5 was taken back;
-4 and 7 are facts but no messages. Seq 11 exists in the foreign group only.
+4 and 7 are facts but no messages. 1 is a poll that was closed, 2 and 3 are open ones, 8 an anonymous one; 2 and 8
+close some day (so do all that stand in the foreign group). Seq 11 exists in the foreign group only.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import msgspec
 from msgspec import Struct
 
 from protocol import channel as protocol
+from protocol.codec import encode
+from protocol.message import Poll, PollOption
 from server import group
 from storage.ids import new_id
 from storage.standing import Standing
@@ -45,6 +48,8 @@ _TABLES = (
     "mention",
     "hidden",
     "reaction",
+    "vote",
+    "due",
     "draft",
     "scheduled",
 )
@@ -116,14 +121,18 @@ class Builder:
     def _group(self) -> None:
         channel = self._channel("group", "group", "ann", "tom", "kim", "bea", "gone", was=("eve",))
         self._say(channel, "ann", pinned_at=self._at, reactions=("ann x", "kim x", "ann y", "tom z"))
+        self._ask(channel, 1, kim=[0], ann=[0], closed_at=self._at)
         self._say(channel, "tom", mentions=("ann",), edited_at=self._at, reactions=("kim w",))
+        self._ask(channel, 2, kim=[1, 2], ann=[1], eve=[0], multiple=True, closes_at=self._at + timedelta(days=50))
         self._say(channel, "tom", hidden_by="ann", pinned_at=self._at)
+        self._ask(channel, 3, tom=[2])
         eve, ann = self._people["eve"].id, self._people["ann"].id
         self._tell(channel.id, "channel.member_left", user=eve, by=ann, members=5, owner=ann)
         self._say(channel, "tom", text="", deleted_at=self._at)
         self._say(channel, "eve", mentions=("ann",))
         self._tell(channel.id, "message.pinned", message=1, by=ann, at=self._at)
         self._say(channel, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann x",))
+        self._ask(channel, 8, tom=[0], anonymous=True, closes_at=self._at + timedelta(days=50))
         forwarded = {"author": str(self._people["sid"].id), "sent_at": self._at.isoformat()}
         self._say(channel, "ann", forwarded=json.dumps(forwarded))
         for name in ("ann", "tom", "eve"):
@@ -150,6 +159,9 @@ class Builder:
                 reactions=("fay v",),
                 hidden_by="own",
             )
+            closes_at = self._at + timedelta(days=50)
+            # Ann was in it once: her votes stay, and she does not see them.
+            self._ask(foreign, number + 1, own=[0], ann=[2], anonymous=number > 5, closes_at=closes_at)
         self._draft(foreign, "fay")
         self._schedule(foreign, "fay")
         self._far(foreign, "own", read=11, delivered=11)
@@ -241,7 +253,10 @@ class Builder:
         self._stream(channel.id, channel.access)
         owned = self._people[owner].id if kind != "direct" else None
         row: Values = {"id": channel.id, "kind": kind, "owner": owned, "creator": self._people[owner].id}
-        row |= {"nonce": channel.nonce, "open": open, "members": len(members)}
+        row |= {"nonce": channel.nonce, "open": open, "members": len(members), "cleared": 5 if name == "foreign" else 0}
+        if kind == "group":
+            row["keeps_for"] = 300
+            self._rows["due"].append({"kind": "retention", "stream": channel.id, "at": self._at + timedelta(days=50)})
         if kind == "group":
             row |= {column: marks.private(door, column) for column in ("name", "topic", "description")}
         self._rows["channel"].append(row)
@@ -302,6 +317,50 @@ class Builder:
         message = next(one for one in self._rows["message"] if place.items() <= one.items())
         told = [{"emoji": emoji, "count": len(users), "users": users} for emoji, users in counts.items()]
         message["reactions"] = json.dumps(told)
+
+    def _ask(
+        self,
+        channel: Channel,
+        seq: int,
+        *,
+        multiple: bool = False,
+        anonymous: bool = False,
+        closes_at: datetime | None = None,
+        closed_at: datetime | None = None,
+        **votes: list[int],
+    ) -> None:
+        """Make a message a poll with three options, and let some choose."""
+        place: Values = {"channel": channel.id, "seq": seq}
+        message = next(one for one in self._rows["message"] if place.items() <= one.items())
+        whose = self._whose(channel.name, message)
+        options = [
+            PollOption(text=self._marks.private(whose, "option"), count=sum(number in one for one in votes.values()))
+            for number in range(3)
+        ]
+        poll = Poll(
+            options=options,
+            multiple=multiple,
+            anonymous=anonymous,
+            voters=len(votes),
+            closes_at=closes_at,
+            closed_at=closed_at,
+        )
+        message["poll"] = encode(poll).decode()
+        for name, chosen in votes.items():
+            self._rows["vote"].append(place | {"account": self._people[name].id, "options": chosen})
+        if closes_at is not None:
+            self._rows["due"].append({"kind": "poll", "stream": channel.id, "seq": seq, "at": closes_at})
+
+    def _whose(self, channel: str, message: Values) -> str:
+        """Whose the canaries of a message are."""
+        hidden = [
+            one for one in self._rows["hidden"] if (one["channel"], one["seq"]) == (message["channel"], message["seq"])
+        ]
+        names = {person.id: name for name, person in self._people.items()}
+        if not hidden:
+            return channel
+        hider = names[hidden[0]["account"]]
+        return own_words(channel, hider) if message["author"] == hidden[0]["account"] else f"{channel} but for {hider}"
 
     def _draft(self, channel: Channel, name: str) -> None:
         text = self._marks.private(name, "draft")

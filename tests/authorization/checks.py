@@ -14,12 +14,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.error import Missing
-from server import friend, group, login, outside, totp
+from server import friend, group, login, outside, poll, totp
 from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
 from server.grant import Grants
 from server.handlers import channel, message, scheduled, session, typing
+from server.handlers import poll as poll_ops
 from server.posting import Posting
 from server.router import Router
 from server.rule import Bind
@@ -218,6 +219,14 @@ TEXTS = (
     # who may do what to a channel
     Text(group, "check_owner", "channel.owner != user", "False", _OWNED),
     Text(group, "check_owner", 'channel.kind != "group" or channel.owner != user', "False", _OWNED),
+    Text(group, "update", 'standing.kind == "group" or ', "", ("channel.update: how long messages stay",)),
+    Text(
+        group,
+        "update",
+        'given.keys() - {"disappears_after"}',
+        "False",
+        ("channel.update: how long they stay between two", "channel.update: for how many days they are kept"),
+    ),
     Text(channel, "leave", 'channel.kind != "group"', "False", ("channel.leave",)),
     Text(channel, "add_member", 'channel.kind != "group"', "False", ("channel.add_member",)),
     Text(channel, "remove_member", "user.id == ctx.user", "False", ("channel.remove_member",)),
@@ -233,6 +242,23 @@ TEXTS = (
     Text(Posting, "send", "if channel.writes else 0", "", ("message.send",)),
     Text(scheduled, "_held", "held.begun", "False", ("scheduled.update", "scheduled.cancel")),
     Text(scheduled, "_check_unsent", "is not None", "is False", ("scheduled.create",)),
+    # who may choose, and who is told what
+    Text(poll, "_open", "poll.closed_at is not None", "False", ("poll.vote",)),
+    Text(poll, "vote", "options[-1] >= len(poll.options)", "False", ("poll.vote",)),
+    Text(poll, "vote", "and not poll.multiple", "and False", ("poll.vote",)),
+    Text(poll, "held", " or found[0].poll is None", "", ("poll.vote", "poll.close")),
+    Text(
+        poll, "_choose", "user=None if poll.anonymous else account", "user=account", ("poll.vote: for the first time",)
+    ),
+    Text(
+        poll,
+        "_choose",
+        "None if poll.anonymous else list(options)",
+        "list(options)",
+        ("poll.vote: for the first time",),
+    ),
+    Text(poll, "close", "message.author != user", "False", ("poll.close",)),
+    Text(poll_ops, "voters", "message.poll.anonymous", "False", ("poll.voters",)),
     # who may turn to whom, and who is told what has become of it
     Text(friend, "request", "me == user", "False", ("friend.request",)),
     Text(friend, "_check_asking", "not await friends.may_ask(change.tx, me, user)", "False", ("friend.request",)),

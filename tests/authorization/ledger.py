@@ -16,6 +16,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "departed": ("t.account", "t.channel"),
     "direct": ("t.channel",),
     "draft": ("t.account", "t.channel"),
+    "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
     "fact": ("t.stream",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
@@ -29,6 +30,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "revision": (_MESSAGE,),
     "scheduled": ("t.account", "t.channel"),
     "stream": ("t.id",),
+    "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.
 LOOKS_INTO = {"mail": "account"}

@@ -26,7 +26,7 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 
 # What is done there changes nothing about the socket that it was done with.
-_LEAVE_SOCKETS_ALONE = {"channel", "draft", "friend", "message", "reaction", "scheduled", "typing", "user"}
+_LEAVE_SOCKETS_ALONE = {"channel", "draft", "friend", "message", "poll", "reaction", "scheduled", "typing", "user"}
 
 
 class FoundError(AssertionError):

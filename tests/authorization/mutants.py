@@ -139,6 +139,8 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("message.unpin", "channel"),
             ("reaction.add", "channel"),
             ("reaction.remove", "channel"),
+            ("poll.vote", "channel"),
+            ("poll.close", "channel"),
         ),
         _standing,
     ),

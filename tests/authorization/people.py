@@ -33,6 +33,7 @@ PLAIN = {
     "audit.action": "names of ops",
     "channel.avatar": "one of the built-in ones",
     "channel.kind": "one of three",
+    "due.kind": "what is to be done",
     "fact.kind": "names of events",
     "friend.state": "one of three",
     "friend_privacy.requests": "one of three",
@@ -48,6 +49,7 @@ PLAIN = {
     "scheduled.failed": "codes of refusals",
     "scheduled.mentions": "ids",
     "ticket.kind": "one of five",
+    "vote.options": "numbers",
 }
 EVERYBODY = "Everybody's second name"
 TICKETS = ("verify", "reset", login.SECOND_STEP)

@@ -59,7 +59,7 @@ def _type(condition: str) -> str:
 _TYPES = {
     r"\bkind\b|email|emoji|provider|username": "text",
     r"tries|LIMIT": "int",
-    r"seq|head|delivered|read\b": "bigint",
+    r"seq|head|delivered|cleared|read\b": "bigint",
 }
 
 

@@ -51,10 +51,10 @@ _GROUPS = (
     query("DELETE FROM member WHERE channel = $1 RETURNING", "channel = $1", "channel.delete"),
     query("owner = NULL, nonce = NULL WHERE id = $1", "id = $1", "channel.delete"),
     query("DELETE FROM draft WHERE channel = $1 AND account = ANY", "channel = $1", "channel.delete"),
-    query("open = $6 WHERE id = $1", "id = $1", "channel.update"),
+    query("keeps_for = $8\n         WHERE id = $1", "id = $1", "channel.update"),
     *(
         query(f"SELECT ctid FROM {table} WHERE channel = $1", "channel = $1", "channel.delete")
-        for table in ("reaction", "revision", "mention", "hidden", "message")
+        for table in ("reaction", "vote", "revision", "mention", "hidden", "message")
     ),
     query("SELECT ctid FROM fact WHERE stream = $1", "stream = $1", "channel.delete"),
     query("DELETE FROM stream WHERE id = $1", "id = $1", "channel.delete"),

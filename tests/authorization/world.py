@@ -80,6 +80,20 @@ _FLAWS = """
      WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
            (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
     UNION ALL
+    SELECT 'votes in ' || m.channel || ' ' || m.seq FROM message m
+     WHERE (SELECT (count(*), coalesce(sum(cardinality(v.options)), 0)::bigint) FROM vote v
+             WHERE v.channel = m.channel AND v.seq = m.seq) IS DISTINCT FROM
+           (SELECT (coalesce((m.poll::json ->> 'voters')::bigint, 0), coalesce(sum((e ->> 'count')::bigint), 0)::bigint)
+              FROM json_array_elements(m.poll::json -> 'options') e)
+    UNION ALL
+    SELECT 'who has voted in ' || m.channel || ' ' || m.seq FROM message m, fact f
+     WHERE f.kind = 'poll.voted' AND f.stream = m.channel AND (f.data::json ->> 'message')::bigint = m.seq
+       AND (m.poll::json ->> 'anonymous')::boolean
+       AND coalesce(f.data::json ->> 'user', f.data::json ->> 'options') IS NOT NULL
+    UNION ALL
+    SELECT 'retention of ' || c.id FROM channel c
+     WHERE (c.keeps_for IS NOT NULL) <> EXISTS (SELECT FROM due d WHERE d.stream = c.id AND d.kind = 'retention')
+    UNION ALL
     SELECT 'friends ' || f.account || ' ' || f.other FROM friend f
      WHERE NOT EXISTS (SELECT FROM friend g WHERE (g.account, g.other) = (f.other, f.account)
        AND (f.state, g.state) IN (('friend', 'friend'), ('asked', 'waiting'), ('waiting', 'asked')))
@@ -351,7 +365,7 @@ class World:
         }
 
     def owners(self, names: Collection[str | None]) -> set[str | None]:
-        """Owners of rows by name: a person, a channel, `<channel> <seq>`, `<channel> *`; None stays nobody."""
+        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`."""
         found: set[str | None] = set()
         for name in names:
             if name is None or name in self.people or name in self.channels:
@@ -359,7 +373,7 @@ class World:
                 continue
             channel, _, seq = name.rpartition(" ")
             id, head = self.channels[channel].id, self.channels[channel].head
-            found |= {f"{id} {number}" for number in range(1, head + 1) if seq in ("*", str(number))}
+            found |= {f"{id} {number}" for number in range(head + 1) if seq in ("*", str(number))}
         return found
 
     def hidden(self, viewer: str, *, shows_blocked: bool = False) -> Collection[str]:

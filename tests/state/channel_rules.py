@@ -58,6 +58,14 @@ class ChannelRules(Rules):
     def update(self, who: int, overlaps: bool, place: int, topic: str, open: bool | None) -> None:
         self.do(who, overlaps, lambda at: ChannelUpdate(channel=at.own, topic=topic, open=open), place)
 
+    @rule(who=WHO, overlaps=OVERLAPS, place=PLACE, after=st.sampled_from([None, 60, 3600]))
+    def let_disappear(self, who: int, overlaps: bool, place: int, after: int | None) -> None:
+        self.do(who, overlaps, lambda at: ChannelUpdate(channel=at.channel(), disappears_after=after), place)
+
+    @rule(who=WHO, overlaps=OVERLAPS, place=PLACE, days=st.sampled_from([None, 1]))
+    def keep_for(self, who: int, overlaps: bool, place: int, days: int | None) -> None:
+        self.do(who, overlaps, lambda at: ChannelUpdate(channel=at.own, keeps_for=days), place)
+
     @rule(who=WHO, overlaps=OVERLAPS, place=PLACE)
     def delete_channel(self, who: int, overlaps: bool, place: int) -> None:
         self.do(who, overlaps, lambda at: ChannelDelete(channel=at.own), place)

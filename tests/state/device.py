@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from protocol.error import Refusal, refusal
 from protocol.frame import Failure, Request
 from protocol.friend import FriendList
 from protocol.message import MessageHistory, MessageMarkDelivered, MessageMarkRead
+from protocol.poll import PollGet
 from protocol.presence import PresenceUnwatch, PresenceWatch
 from protocol.scheduled import ScheduledList
 from protocol.session import SessionOpen
@@ -178,6 +180,15 @@ class Device:
         except Refusal:  # one is out of it again, as will be told
             messages, head = [], 2**60
         self.view.have_read(channel, messages, head)
+        await self._choices(channel)
+
+    async def _choices(self, channel: str) -> None:
+        """What one has chosen in the polls of a channel."""
+        for place in self.view.polls():
+            if place[0] == channel:
+                with contextlib.suppress(Refusal):  # it was taken back, as will be told
+                    told = await self._call(PollGet(channel=UUID(channel), seq=place[1]))
+                    self.view.chosen[place] = told["chosen"]
 
     def _presences(self, reply: dict[str, Any]) -> None:
         self.presences.update((UUID(one["user"]), one) for one in reply["presences"])

@@ -19,6 +19,7 @@ from protocol.message import (
     MessageReaders,
     MessageRevisions,
 )
+from protocol.poll import PollGet, PollVoters
 from protocol.presence import PresenceGet, PresenceSet
 from protocol.reaction import ReactionList
 from protocol.user import UserBlocked
@@ -125,8 +126,22 @@ class Reading:
         for one in reactions:
             listed.setdefault(one["emoji"], []).append(one["user"])
         assert listed == counted
+        if "poll" in message:
+            await self._judge_poll(channel, seq, message["poll"])
         former = (await self._call(MessageRevisions(channel=channel, seq=seq)))["revisions"]
         words.judge(channel, seq, message["text"], [one["text"] for one in former])
+
+    async def _judge_poll(self, channel: UUID, seq: int, poll: dict[str, Any]) -> None:
+        """By who has chosen what, where that is told."""
+        told = await self._call(PollGet(channel=channel, seq=seq))
+        assert (told["poll"], told["chosen"]) == (poll, self._view.chosen[str(channel), seq])
+        if poll["anonymous"]:
+            return
+        votes = await self._pages(PollVoters(channel=channel, seq=seq, limit=_FEW), "votes")
+        chosen = {one["user"]: one["options"] for one in votes}
+        assert (len(chosen), chosen.get(str(self.account), [])) == (poll["voters"], told["chosen"])
+        for number, option in enumerate(poll["options"]):
+            assert option["count"] == sum(number in one for one in chosen.values())
 
     async def _judge_readers(self, channel: str, message: Message, readings: Sequence[Reading]) -> None:
         found = await self._call(MessageReaders(channel=UUID(channel), seq=message["seq"]))

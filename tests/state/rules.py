@@ -54,11 +54,15 @@ class Place:
         mine = sorted(self._device.view.scheduled)
         return UUID(mine[self._place % len(mine)]) if mine else uuid4()
 
-    def seqs(self, many: int = 1, *, mine: bool = False) -> tuple[UUID, list[int]]:
-        """Messages that are there; who holds none knows how many facts there were."""
+    def seqs(self, many: int = 1, *, mine: bool = False, polls: bool = False) -> tuple[UUID, list[int]]:
+        """Messages that are there, or only polls; who holds none knows how many facts there were."""
         view, found = self._device.view, {}
         for channel in self._world.channels:
-            there = [one["seq"] for one in view.there(str(channel)) if not mine or one["author"] == view.account]
+            there = [
+                one["seq"]
+                for one in view.there(str(channel))
+                if (not mine or one["author"] == view.account) and (not polls or "poll" in one)
+            ]
             if there:
                 found[channel] = there
         if not found:
@@ -68,9 +72,9 @@ class Place:
         there = found[channel]
         return channel, [there[-1 - (self._back + number) % len(there)] for number in range(many)]
 
-    def message(self, *, mine: bool = False) -> dict[str, Any]:
+    def message(self, *, mine: bool = False, polls: bool = False) -> dict[str, Any]:
         """One of them, as requests name it."""
-        channel, seqs = self.seqs(mine=mine)
+        channel, seqs = self.seqs(mine=mine, polls=polls)
         return {"channel": channel, "seq": seqs[0]}
 
     def inside(self, channel: UUID, numbers: Iterable[int]) -> list[UUID]:

@@ -26,6 +26,7 @@ class View:
         self.scheduled: dict[str, dict[str, Any]] = {}
         self.sent: dict[str, tuple[UUID, int]] = {}
         self.friends: dict[str, dict[str, Any]] = {}
+        self.chosen: dict[tuple[str, int], list[int]] = {}
 
     def take(self, fact: dict[str, Any]) -> str | None:
         """Apply a fact; the channel that was entered, if one was."""
@@ -104,6 +105,9 @@ class View:
     def _friend_removed(self, fact: dict[str, Any]) -> None:
         self.friends.pop(fact["user"], None)
 
+    def _poll_chosen(self, fact: dict[str, Any]) -> None:
+        self.chosen[fact["channel"], fact["message"]] = fact["options"]
+
     # Facts of a channel
 
     def _channel(self, fact: dict[str, Any]) -> None:
@@ -137,6 +141,7 @@ class View:
             "drafts": self.drafts,
             "scheduled": self.scheduled,
             "friends": self.friends,
+            "chosen": {place: self.chosen.get(place, []) for place in self.polls()},
             "heads": self.cursors,
         }
 
@@ -146,6 +151,10 @@ class View:
     def there(self, channel: str) -> list[Message]:
         """The messages that were not taken back."""
         return [one for _, one in sorted(self.messages.get(channel, {}).items()) if not one.get("deleted_at")]
+
+    def polls(self) -> list[tuple[str, int]]:
+        """Where there is something to choose."""
+        return [(channel, one["seq"]) for channel in self.memberships for one in self.there(channel) if "poll" in one]
 
     def _left(self, channel: str) -> dict[str, Any]:
         there = self.there(channel)
@@ -233,6 +242,19 @@ def _reaction_removed(fact: dict[str, Any], messages: dict[int, Message]) -> Non
             reactions.remove(found)
 
 
+def _voted(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    if fact["message"] in messages:
+        poll = messages[fact["message"]]["poll"]
+        options = [one | {"count": count} for one, count in zip(poll["options"], fact["counts"], strict=True)]
+        messages[fact["message"]]["poll"] = poll | {"options": options, "voters": fact["voters"]}
+
+
+def _poll_closed(fact: dict[str, Any], messages: dict[int, Message]) -> None:
+    _voted(fact, messages)
+    if fact["message"] in messages:
+        messages[fact["message"]]["poll"]["closed_at"] = fact["at"]
+
+
 _CHANGES = {
     "message.created": _created,
     "message.edited": _edited,
@@ -241,4 +263,6 @@ _CHANGES = {
     "message.unpinned": _unpinned,
     "reaction.added": _reaction_added,
     "reaction.removed": _reaction_removed,
+    "poll.voted": _voted,
+    "poll.closed": _poll_closed,
 }

@@ -85,13 +85,20 @@ class World:
             await self.devices[who].come_back(node)
 
     async def come(self) -> None:
-        """It is time for all that is scheduled."""
+        """It is time for all that is scheduled, for polls to close, and for messages to disappear."""
         self.unchecked += 1
+        async with self._servers[0].pool.transaction() as tx:
+            await tx.fetch("SELECT FROM stream ORDER BY id FOR NO KEY UPDATE")
+            await tx.execute("UPDATE message SET expires_at = now() WHERE expires_at IS NOT NULL")
+            await tx.execute("UPDATE due SET at = now()")
         await self._servers[0].pool.execute("UPDATE scheduled SET due = now() WHERE failed IS NULL AND NOT begun")
 
     async def _all_is_sent(self) -> None:
         """Nothing is due any more, and it is known what was said by that."""
-        left = "SELECT EXISTS (SELECT FROM scheduled WHERE failed IS NULL AND (begun OR due <= now()))"
+        left = """
+            SELECT EXISTS (SELECT FROM scheduled WHERE failed IS NULL AND (begun OR due <= now()))
+                OR EXISTS (SELECT FROM due WHERE at <= now() + interval '20 s')
+        """
         async with asyncio.timeout(10):
             while await self._servers[0].pool.fetchval(left):
                 await asyncio.sleep(0.01)

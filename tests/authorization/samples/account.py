@@ -247,7 +247,12 @@ _ONESELF = {
         lambda world: frames.AccountExport(),
         shows_own_words=True,
         shows_blocked=True,
-        proves=lambda reply: len(reply["blocked"]) == 1 and len(reply["friends"]) == 7 and reply["messages"],
+        proves=lambda reply: (
+            len(reply["blocked"]) == 1
+            and len(reply["friends"]) == 7
+            and reply["messages"]
+            and len({(one["channel"], one["message"]) for one in reply["votes"]}) == len(reply["votes"])
+        ),
     ),
     "delete": Sample(
         _delete,

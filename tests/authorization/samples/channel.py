@@ -42,6 +42,14 @@ def _update(world: World) -> frames.ChannelUpdate:
     return frames.ChannelUpdate(channel=world.channels["group"].id, name=_NEW)
 
 
+def _stay(world: World) -> frames.ChannelUpdate:
+    return frames.ChannelUpdate(channel=world.channels["group"].id, disappears_after=60)
+
+
+def _keep(world: World) -> frames.ChannelUpdate:
+    return frames.ChannelUpdate(channel=world.channels["group"].id, keeps_for=5)
+
+
 def _delete(world: World) -> frames.ChannelDelete:
     return frames.ChannelDelete(channel=world.channels["group"].id)
 
@@ -144,6 +152,31 @@ _CHANGING = {
             "a picture that there is not": Wrong("invalid", changed(_update, avatar=_NO_PICTURE)),
             "a direct channel": Wrong("forbidden", into(_update, "ann+tom")),
             "my saved messages": Wrong("forbidden", into(_update, "ann's saved")),
+        },
+    ),
+    "update: how long messages stay": Sample(
+        _stay, touches=frozenset({"group"}), told={"channel.updated": GROUP}, refused=NOT_THEIRS
+    ),
+    "update: how long they stay between two": Sample(
+        into(_stay, "ann+tom"),
+        touches=frozenset({"ann+tom"}),
+        told={"channel.updated": frozenset({"ann", "tom"})},
+        outsiders=OUTSIDERS | {"blocker"},
+        wrong={
+            "and another name": Wrong("forbidden", changed(into(_stay, "ann+tom"), name=_NEW)),
+            "where I block the other": Wrong("forbidden", into(_stay, "ann+cal")),
+            "where the other blocks me": Wrong("forbidden", into(_stay, "ann+bea")),
+            "where the other is gone": Wrong("forbidden", into(_stay, "ann+gone")),
+        },
+    ),
+    "update: for how many days they are kept": Sample(
+        _keep,
+        touches=frozenset({"group", "group 0"}),
+        told={"channel.updated": GROUP},
+        refused=NOT_THEIRS,
+        wrong={
+            "a direct channel": Wrong("forbidden", into(_keep, "ann+tom")),
+            "my saved messages": Wrong("forbidden", into(_keep, "ann's saved")),
         },
     ),
     "delete": Sample(

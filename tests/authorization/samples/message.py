@@ -1,6 +1,7 @@
 """message: mostly in ann's group; what stands there is told in channels.py."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +43,16 @@ def _send_everything(world: World) -> frames.MessageSend:
     return frames.MessageSend(
         channel=world.channels["group"].id, text="#other words", nonce=uuid4(), reply_to=2, mentions=[world.tom.id]
     )
+
+
+def _send_poll(world: World) -> frames.MessageSend:
+    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC) + timedelta(days=1))
+    return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
+
+
+def _send_late_poll(world: World) -> frames.MessageSend:
+    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC))
+    return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
 
 
 def _forward(world: World) -> frames.MessageForward:
@@ -112,6 +123,24 @@ _SAYING = {
     ),
     "send: with everything": Sample(
         _send_everything, touches=frozenset({"group", "tom"}), told={"message.created": GROUP}
+    ),
+    "send: a poll": Sample(
+        _send_poll,
+        touches=frozenset({"group"}),
+        told={"message.created": GROUP},
+        wrong={
+            **blocked(_send_poll),
+            "that is over already": Wrong("invalid", _send_late_poll),
+            "over already, with a nonce of mine elsewhere": Wrong(
+                "conflict", changed(_send_late_poll, nonce=_nonce("ann+tom", 2))
+            ),
+        },
+    ),
+    "send: again, as a poll that is over": Sample(
+        changed(_send_late_poll, nonce=_nonce("group", 1)),
+        missing="invalid",
+        touches=frozenset({"group"}),
+        proves=lambda reply: reply["seq"] == 1,
     ),
     "forward": Sample(
         _forward,

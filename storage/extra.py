@@ -1,0 +1,22 @@
+"""extra: what few messages have besides their words, as message_append reads it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from protocol.message import Forwarded, Poll
+
+
+class Extra(Struct, frozen=True, omit_defaults=True):
+    """What few messages have."""
+
+    reply_to: int | None = None
+    mentions: list[UUID] = []
+    hashtags: list[str] = []
+    silent: bool = False
+    forwarded: Forwarded | None = None
+    poll: Poll | None = None
+    lifetime: int | None = None  # seconds after which it disappears
+    slow: int = 0  # seconds that its author has to wait before the next one
