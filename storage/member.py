@@ -47,8 +47,9 @@ async def page(db: Database, space: UUID, offset: int, limit: int, role: UUID | 
     rows = await db.fetch(
         f"""
         SELECT {COLUMNS} FROM (
-            SELECT * FROM space_member m WHERE m.space = $1 {with_role}
-             ORDER BY m.space, m.name, m.account OFFSET $2 LIMIT $3) m
+            SELECT m.account FROM space_member m WHERE m.space = $1 {with_role}
+             ORDER BY m.space, m.name, m.account OFFSET $2 LIMIT $3) found
+          JOIN space_member m ON m.space = $1 AND m.account = found.account
           JOIN account a ON a.id = m.account ORDER BY m.name, m.account
         """,
         space,
