@@ -382,11 +382,15 @@ CREATE TABLE invite (
     most       integer,                         -- null: any number
     vanity     boolean NOT NULL DEFAULT false,
     expires_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    nonce      uuid,                            -- of who made it: the same again is a retry
+    CHECK (uses <= most)
 );
 
 CREATE INDEX invite_space ON invite (space, created_at);
 CREATE UNIQUE INDEX invite_vanity ON invite (space) WHERE vanity;
+CREATE UNIQUE INDEX invite_nonce ON invite (by, nonce);
+CREATE INDEX invite_role ON invite (role) WHERE role IS NOT NULL;
 
 -- Holds streams until the transaction ends, in the order of their ids. Before that the spaces that count: who changes one
 -- holds it alone, who changes one of its channels together with others; so a right taken away in a space is taken away

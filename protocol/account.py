@@ -28,6 +28,7 @@ from protocol.frame import (
     Url,
 )
 from protocol.friend import Friend, PrivacyChoice
+from protocol.invite import Invite
 from protocol.message import Message
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
@@ -362,6 +363,7 @@ class AccountExported(Body, frozen=True):
     spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
+    invites: list[Invite] = []
     reactions: list[ExportedReaction] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None

@@ -16,8 +16,10 @@ from msgspec import Struct
 from protocol import permission
 from protocol.permission import Permission
 from protocol.user import User
+from server import attempt
 from server.rule import Bind, Load, Rule
 from storage import channel as channels
+from storage import invite as invites
 from storage import member as members
 from storage import message as messages
 from storage import user as users
@@ -25,6 +27,7 @@ from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
     from protocol.channel import Channel
+    from protocol.invite import Invitation, Invite
     from server.context import Context
     from server.structure import Resident
     from storage.stream import Place
@@ -186,6 +189,38 @@ async def _resident_of(ctx: Context, space: Resident, user: UUID) -> Resident | 
     return await ctx.app.structures.resident(ctx.db, space.id, user)
 
 
+def invited(field: str = "code") -> Rule:
+    """A code that leads the viewer somewhere. Others are counted: who guesses is slowed down."""
+    return Rule(binds=(Bind(field, "invite", leading_to, name="invitation", in_context=True),))
+
+
+async def leading_to(ctx: Context, code: str) -> Invitation | None:
+    """Where a good code leads to, if the viewer is not kept out there."""
+    tries = attempt.invites(ctx.user, ctx.address)
+    await ctx.app.attempts.take(tries)
+    found = await invites.leading(ctx.db, ctx.user, code)
+    if found is not None:
+        await ctx.app.attempts.give_back(tries)
+    return found
+
+
+def own_invite(field: str = "code") -> Rule:
+    """An invite that the viewer has made, or any of a space where they have `manage_space`."""
+    return Rule(binds=(Bind(field, "invite", revocable, name="invite", in_context=True),))
+
+
+async def revocable(ctx: Context, code: str) -> Invite | None:
+    """An invite that the viewer may revoke."""
+    found = await invites.beside(ctx.db, ctx.user, code)
+    me = await space_seen(ctx, found.space) if found is not None else None
+    return found if found is not None and me is not None and may_revoke(me, found) else None
+
+
+def may_revoke(me: Resident, invite: Invite) -> bool:
+    """Whether a member may revoke an invite: of their own making, but for the space's own."""
+    return bool(me.allowed & _MANAGE_SPACE) or (invite.by == me.account and not invite.vanity)
+
+
 def member_in(field: str = "user") -> Rule:
     """Somebody who is in that channel, too."""
     return Rule(binds=(Bind(field, "user", _member_of, within="channel", in_context=True),))
@@ -335,6 +370,7 @@ _OWNS_GROUP = _IN_GROUP | permission.bits(("manage_messages", "manage_channels",
 _MUTE, VIEW = permission.bits(("view", "history")), permission.bits(("view",))
 _SEND, _IN_THREADS = permission.bits(("send",)), permission.bits(("send_in_threads",))
 _UNPACED = permission.bits(("bypass_slow_mode",))
+_MANAGE_SPACE = permission.bits(("manage_space",))
 
 
 def standing(footing: Footing, allowed: int) -> Standing | None:

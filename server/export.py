@@ -33,6 +33,7 @@ _SECTIONS: dict[str, Section] = {
     "spaces": export.spaces,
     "drafts": export.drafts,
     "scheduled": export.scheduled,
+    "invites": export.invites,
     "reactions": export.reactions,
     "messages": export.messages,
 }

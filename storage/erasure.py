@@ -72,4 +72,5 @@ async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
     for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
+    await tx.execute("DELETE FROM invite WHERE by = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

@@ -13,11 +13,13 @@ from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
 from protocol.audit import AuditEntry
 from protocol.draft import Draft
 from protocol.friend import Friend
+from protocol.invite import Invite
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
 from protocol.user import User
 from storage import audit as audits
 from storage import friend as friend_rows
+from storage import invite as invite_rows
 from storage import message as message_rows
 from storage import scheduled as planned
 from storage import user as users
@@ -119,6 +121,17 @@ async def friends(db: Database, account: UUID, after: str, limit: int) -> list[t
         limit,
     )
     return [(str(row["other"]), friend_rows.friend(row)) for row in rows]
+
+
+async def invites(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Invite]]:
+    """The ways into spaces that it has made."""
+    rows = await db.fetch(
+        f"SELECT {invite_rows.COLUMNS} FROM invite i WHERE i.by = $1 AND i.code > $2 ORDER BY i.code LIMIT $3",
+        account,
+        after,
+        limit,
+    )
+    return [(row["code"], invite_rows.invite(row)) for row in rows]
 
 
 async def reactions(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReaction]]:

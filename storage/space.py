@@ -308,6 +308,7 @@ async def prune(db: Database) -> None:
 async def bury(tx: Transaction, id: UUID) -> None:
     """Nobody has a right there any more; what is left goes bit by bit."""
     await tx.execute("UPDATE space SET deleted_at = now(), open = false, owner = NULL WHERE id = $1", id)
+    await tx.execute("DELETE FROM invite WHERE space = $1", id)
     await tx.execute("INSERT INTO ruin (space) VALUES ($1) ON CONFLICT DO NOTHING", id)
 
 
