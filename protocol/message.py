@@ -61,6 +61,7 @@ class Message(Body, frozen=True, omit_defaults=True):
     deleted_at: Time | None = None
     pinned_at: Time | None = None
     reactions: list[ReactionCount] = []
+    thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
 
 
 # Facts of a channel

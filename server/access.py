@@ -28,8 +28,10 @@ from storage.standing import Footing, Standing
 if TYPE_CHECKING:
     from protocol.channel import Channel
     from protocol.invite import Invitation, Invite
+    from protocol.message import Message
     from server.context import Context
     from server.structure import Resident
+    from storage.pool import Database
     from storage.stream import Place
 
 
@@ -49,6 +51,17 @@ async def channel_seen(ctx: Context, channel: UUID) -> Standing | None:
     if found is not None:
         ctx.app.grants.keep(ctx.user, found)
     return found
+
+
+def in_thread(field: str = "thread") -> Rule:
+    """A thread in a channel that the viewer sees."""
+    return Rule(binds=(Bind(field, "thread", thread_seen, in_context=True),))
+
+
+async def thread_seen(ctx: Context, thread: UUID) -> Standing | None:
+    """How the viewer stands in a thread now."""
+    found = await channel_seen(ctx, thread)
+    return found if found is not None and found.kind == "thread" else None
 
 
 def _known_standing(ctx: Context, channel: UUID) -> Standing | None:
@@ -71,6 +84,7 @@ class Undecided(Struct, frozen=True):
     access: int = 0
     writes: bool = False
     slow: int = 0
+    settled: bool = False
     space: UUID | None = None
 
 
@@ -239,6 +253,11 @@ def message_in(
     return Rule(binds=(Bind(field, "message", load, within=within, name="message"),))
 
 
+async def readable(db: Database, viewer: UUID, channel: Standing, seq: int) -> Message | None:
+    """A message that the viewer sees, in a channel where they read what was said."""
+    return await messages.visible(db, viewer, channel, seq) if channel.reads else None
+
+
 # What a member of a space may do: docs/permissions.md has the same in a table.
 
 
@@ -369,6 +388,7 @@ _IN_GROUP = permission.bits((*_TALK, *_CALL, "bypass_slow_mode"))
 _OWNS_GROUP = _IN_GROUP | permission.bits(("manage_messages", "manage_channels", "kick"))
 _MUTE, VIEW = permission.bits(("view", "history")), permission.bits(("view",))
 _SEND, _IN_THREADS = permission.bits(("send",)), permission.bits(("send_in_threads",))
+_MANAGE_THREADS = permission.bits(("manage_threads",))
 _UNPACED = permission.bits(("bypass_slow_mode",))
 _MANAGE_SPACE = permission.bits(("manage_space",))
 
@@ -381,7 +401,8 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
     elif not allowed & VIEW:
         return None
     elif footing.kind == "thread":
-        allowed = (allowed & ~_SEND) | (_SEND if allowed & _IN_THREADS else 0)
+        writes = allowed & _IN_THREADS and (allowed & _MANAGE_THREADS or not footing.locked)
+        allowed = permission.implied((allowed & ~_SEND) | (_SEND if writes else 0))
     elif footing.kind in ("category", "forum"):
         allowed &= ~_SEND
     return Standing(
@@ -393,4 +414,5 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
         members=footing.members,
         space=footing.space,
         slow=0 if allowed & _UNPACED else footing.slow,
+        settled=footing.settled,
     )

@@ -47,6 +47,7 @@ from server.schedule import Schedule
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.thread import Threads
 from server.wire import Socket
 from storage import audit, device, instance, space, stream
 from storage import ticket as tickets
@@ -148,6 +149,7 @@ class Server:
             self.ruins.run,
             self.purges.run,
             self.schedule.run,
+            self.threads.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -184,7 +186,8 @@ class Server:
         self.grants = Grants(self.vital, self.structures, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
-        self.ruins, self.purges = Ruins(self), Purges(self)
+        self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
+        self.grants.settle = self.threads.settle
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -98,7 +98,12 @@ class Posting:
 
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
-    return channel.writes and not channel.slow and (more is None or channel.space is None or not more.mentions)
+    return (
+        channel.writes
+        and channel.settled
+        and not channel.slow
+        and (more is None or channel.space is None or not more.mentions)
+    )
 
 
 def message(entry: Entry) -> Message:

@@ -154,6 +154,9 @@ async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
         space,
         account,
     )
+    await tx.execute(
+        "DELETE FROM follow f USING channel c WHERE c.id = f.thread AND c.space = $1 AND f.account = $2", space, account
+    )
     await tx.execute("DELETE FROM invite WHERE space = $1 AND by = $2 AND NOT vanity", space, account)
     return True
 

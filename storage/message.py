@@ -17,7 +17,7 @@ from storage.standing import ACCESS, Standing
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions
+    m.deleted_at, m.pinned_at, m.reactions, m.thread
 """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _PINS, _EDITS = 100, 1000
@@ -42,6 +42,7 @@ def message(row: Row) -> Message:
         deleted_at=row["deleted_at"],
         pinned_at=row["pinned_at"],
         reactions=_reactions(row["reactions"]) if row["reactions"] else [],
+        thread=row["thread"],
     )
 
 
@@ -262,7 +263,7 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
     await db.execute(
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
-               forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, deleted_at = now()
+               forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, thread = NULL, deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,

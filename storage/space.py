@@ -186,8 +186,8 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
     """The last messages of channels, of which some came in the last seconds; by space."""
     rows = await db.fetch(
         """
-        SELECT guard, id, last FROM stream
-         WHERE guard = ANY ($1::uuid[]) AND moved_at > now() - make_interval(secs => $2)
+        SELECT s.guard, s.id, s.last FROM channel c JOIN stream s ON s.id = c.id
+         WHERE c.space = ANY ($1::uuid[]) AND c.kind <> 'thread' AND s.moved_at > now() - make_interval(secs => $2)
         """,
         list(spaces),
         seconds,
@@ -328,5 +328,11 @@ async def dismiss(tx: Transaction, id: UUID, accounts: Sequence[UUID]) -> list[U
 
 async def standing_channel(db: Database, id: UUID) -> UUID | None:
     """One of its channels that was not done away with."""
-    found: UUID | None = await db.fetchval("SELECT id FROM channel WHERE space = $1 LIMIT 1", id)
+    found: UUID | None = await db.fetchval(
+        """
+        (SELECT id FROM channel WHERE space = $1 AND kind <> 'thread' LIMIT 1) UNION ALL
+        (SELECT id FROM channel WHERE space = $1 AND kind = 'thread' LIMIT 1) LIMIT 1
+        """,
+        id,
+    )
     return found

@@ -22,7 +22,8 @@ _BLOCKED = """
 class Standing(Struct, frozen=True):
     """What an account may do in a channel.
 
-    `slow`: how many seconds it has to wait between two messages; `space`: None for direct channels and groups.
+    `slow`: how many seconds it has to wait between two messages; `space`: None for direct channels and groups;
+    `settled`: whether there is nothing to do before it writes: as long as it does not follow a thread, there is.
     """
 
     id: UUID
@@ -33,6 +34,7 @@ class Standing(Struct, frozen=True):
     members: int
     space: UUID | None = None
     slow: int = 0
+    settled: bool = True
 
     @property
     def writes(self) -> bool:
@@ -62,7 +64,7 @@ class Footing(Struct, frozen=True):
     """What the database knows of an account and a channel, all of one moment: what it may do follows from that.
 
     `mute`: one of the two of a direct channel blocks the other. Of a channel in a space: `structure` says as of when
-    its roles and overwrites must be known.
+    its roles and overwrites must be known. Of a thread: whether it is `locked`, and `settled` as in Standing.
     """
 
     id: UUID
@@ -79,6 +81,8 @@ class Footing(Struct, frozen=True):
     structure: int
     roles: Sequence[UUID]
     timed_out: bool
+    locked: bool
+    settled: bool
 
 
 async def footings(db: Database, channels: Sequence[UUID], accounts: Sequence[UUID]) -> list[Footing | None]:
@@ -88,7 +92,11 @@ async def footings(db: Database, channels: Sequence[UUID], accounts: Sequence[UU
         SELECT t.k, c.id, c.kind, coalesce(p.owner, c.owner) AS owner, coalesce(p.members, c.members) AS members,
                s.head, {ACCESS} AS access, t.account, c.kind = 'direct' AND (c.members <> 2 OR {_BLOCKED}) AS mute,
                c.space, c.parent, c.slow, coalesce(p.structure, 0) AS structure, coalesce(r.roles, '{{}}') AS roles,
-               coalesce(r.timeout_until > now(), false) AS timed_out
+               coalesce(r.timeout_until > now(), false) AS timed_out,
+               c.kind = 'thread' AND EXISTS (SELECT FROM thread h WHERE h.id = c.id AND h.locked) AS locked,
+               c.kind <> 'thread' OR EXISTS
+                   (SELECT FROM thread h JOIN follow f ON f.thread = h.id AND f.account = t.account
+                     WHERE h.id = c.id AND (h.archived_at IS NULL OR h.locked)) AS settled
           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
           JOIN channel c ON c.id = t.channel JOIN stream s ON s.id = t.channel
           LEFT JOIN member m ON c.space IS NULL AND m.channel = t.channel AND m.account = t.account

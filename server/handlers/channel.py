@@ -159,6 +159,7 @@ async def _residents(ctx: Context, frame: ChannelMembers, channel: Standing) -> 
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
     """In groups the owner's right."""
     group.check_avatar(ctx.app, frame.avatar)
+    _check_no_thread(channel)
     if channel.space is not None:
         return await _update_in(ctx, frame, channel, channel.space)
     if frame.slow:
@@ -170,6 +171,11 @@ async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothi
             await channels.update(change.tx, channel.id, after)
             change.tell(ChannelUpdated(stream=channel.id, seq=change.next(channel.id), channel=after))
     return Nothing()
+
+
+def _check_no_thread(channel: Standing) -> None:
+    if channel.kind == "thread":
+        raise Invalid("this is a thread: see thread.update and thread.delete", field="channel")
 
 
 async def _changed(change: Change, frame: ChannelUpdate) -> tuple[Channel, Channel]:
@@ -194,6 +200,7 @@ async def _update_in(ctx: Context, frame: ChannelUpdate, channel: Standing, spac
 @op(access=LOGGED_IN & in_channel("manage_channels"), limit="60/m")
 async def delete(ctx: Context, frame: ChannelDelete, channel: Standing) -> Nothing:
     """In groups the owner's right."""
+    _check_no_thread(channel)
     if channel.space is None:
         await group.delete(ctx.app, ctx.user, channel.id)
         return Nothing()
