@@ -12,6 +12,7 @@ from uuid import UUID
 
 from protocol.thread import Thread, Threads, ThreadView
 from storage.pool import Database, Row, Transaction
+from storage.standing import ACCESS, Standing
 
 # Of tables that go by `t`, and by `c` for its channel.
 COLUMNS = "t.id, t.parent, c.name, c.creator, t.origin, t.locked, t.archived_at, c.created_at"
@@ -93,24 +94,30 @@ async def started_from(db: Database, channel: UUID, seq: int) -> Thread | None:
     return thread(row) if row else None
 
 
-async def listing(db: Database, viewer: UUID, channel: UUID, archived: bool, after: str | None, limit: int) -> Threads:
+async def listing(
+    db: Database, viewer: UUID, channel: Standing, archived: bool, after: str | None, limit: int
+) -> Threads:
     """Active threads of a channel, the one that moved last first; or those that were put away, the last first."""
     moved, of = ("t.archived_at", "IS NOT NULL") if archived else ("s.moved_at", "IS NULL")
     at, id = _read_cursor(after)
     rows = await db.fetch(
         f"""
-        SELECT {_VIEW}, {moved} AS at FROM thread t {_VIEWED} {_FOLLOW}
-         WHERE t.parent = $2 AND t.archived_at {of} AND ({moved}, t.id) < ($3, $4)
-         ORDER BY {moved} DESC, t.id DESC LIMIT $5
+        SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
+            SELECT {_VIEW}, {moved} AS at FROM thread t {_VIEWED} {_FOLLOW}
+             WHERE t.parent = $2 AND t.archived_at {of} AND ({moved}, t.id) < ($3, $4)
+             ORDER BY {moved} DESC, t.id DESC LIMIT $5) p ON true
+         WHERE s.id = $2
         """,
         viewer,
-        channel,
+        channel.id,
         at,
         id,
         limit + 1,
     )
+    channel.check(rows)
+    found = [_view(row) for row in rows[:limit] if row["id"] is not None]
     last = f"{rows[limit - 1]['at'].isoformat()} {rows[limit - 1]['id']}" if len(rows) > limit else None
-    return Threads(threads=[_view(row) for row in rows[:limit]], next=last)
+    return Threads(threads=found, next=last)
 
 
 def _read_cursor(text: str | None) -> tuple[datetime, UUID]:

@@ -48,7 +48,7 @@ async def get(ctx: Context, frame: ThreadGet, thread: Standing) -> ThreadView:
 @op(access=LOGGED_IN & in_channel())
 async def list_(ctx: Context, frame: ThreadList, channel: Standing) -> Threads:
     """For everybody who sees the channel."""
-    return await threads.listing(ctx.db, ctx.user, channel.id, frame.archived, frame.after, frame.limit)
+    return await threads.listing(ctx.db, ctx.user, channel, frame.archived, frame.after, frame.limit)
 
 
 @op(access=LOGGED_IN & in_space(), limit="120/m")
