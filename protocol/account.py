@@ -33,6 +33,7 @@ from protocol.message import Message
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
+from protocol.thread import ExportedThread
 from protocol.user import User
 
 Username = Annotated[
@@ -364,6 +365,7 @@ class AccountExported(Body, frozen=True):
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
     invites: list[Invite] = []
+    threads: list[ExportedThread] = []
     reactions: list[ExportedReaction] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None

@@ -58,6 +58,15 @@ class Threads(Body, frozen=True):
     next: str | None
 
 
+class ExportedThread(Body, frozen=True):
+    """A thread that you follow, or do not want to follow."""
+
+    id: UUID
+    name: str
+    opened: Annotated[bool, Meta(description="Whether by you.")]
+    followed: bool
+
+
 # Facts, in the stream of the channel that the thread is in
 
 

@@ -16,10 +16,8 @@ from msgspec import Struct
 from protocol import permission
 from protocol.permission import Permission
 from protocol.user import User
-from server import attempt
 from server.rule import Bind, Load, Rule
 from storage import channel as channels
-from storage import invite as invites
 from storage import member as members
 from storage import message as messages
 from storage import user as users
@@ -27,11 +25,8 @@ from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
     from protocol.channel import Channel
-    from protocol.invite import Invitation, Invite
-    from protocol.message import Message
     from server.context import Context
     from server.structure import Resident
-    from storage.pool import Database
     from storage.stream import Place
 
 
@@ -51,17 +46,6 @@ async def channel_seen(ctx: Context, channel: UUID) -> Standing | None:
     if found is not None:
         ctx.app.grants.keep(ctx.user, found)
     return found
-
-
-def in_thread(field: str = "thread") -> Rule:
-    """A thread in a channel that the viewer sees."""
-    return Rule(binds=(Bind(field, "thread", thread_seen, in_context=True),))
-
-
-async def thread_seen(ctx: Context, thread: UUID) -> Standing | None:
-    """How the viewer stands in a thread now."""
-    found = await channel_seen(ctx, thread)
-    return found if found is not None and found.kind == "thread" else None
 
 
 def _known_standing(ctx: Context, channel: UUID) -> Standing | None:
@@ -203,38 +187,6 @@ async def _resident_of(ctx: Context, space: Resident, user: UUID) -> Resident | 
     return await ctx.app.structures.resident(ctx.db, space.id, user)
 
 
-def invited(field: str = "code") -> Rule:
-    """A code that leads the viewer somewhere. Others are counted: who guesses is slowed down."""
-    return Rule(binds=(Bind(field, "invite", leading_to, name="invitation", in_context=True),))
-
-
-async def leading_to(ctx: Context, code: str) -> Invitation | None:
-    """Where a good code leads to, if the viewer is not kept out there."""
-    tries = attempt.invites(ctx.user, ctx.address)
-    await ctx.app.attempts.take(tries)
-    found = await invites.leading(ctx.db, ctx.user, code)
-    if found is not None:
-        await ctx.app.attempts.give_back(tries)
-    return found
-
-
-def own_invite(field: str = "code") -> Rule:
-    """An invite that the viewer has made, or any of a space where they have `manage_space`."""
-    return Rule(binds=(Bind(field, "invite", revocable, name="invite", in_context=True),))
-
-
-async def revocable(ctx: Context, code: str) -> Invite | None:
-    """An invite that the viewer may revoke."""
-    found = await invites.beside(ctx.db, ctx.user, code)
-    me = await space_seen(ctx, found.space) if found is not None else None
-    return found if found is not None and me is not None and may_revoke(me, found) else None
-
-
-def may_revoke(me: Resident, invite: Invite) -> bool:
-    """Whether a member may revoke an invite: of their own making, but for the space's own."""
-    return bool(me.allowed & _MANAGE_SPACE) or (invite.by == me.account and not invite.vanity)
-
-
 def member_in(field: str = "user") -> Rule:
     """Somebody who is in that channel, too."""
     return Rule(binds=(Bind(field, "user", _member_of, within="channel", in_context=True),))
@@ -251,11 +203,6 @@ def message_in(
 ) -> Rule:
     """A message of that channel which the viewer sees."""
     return Rule(binds=(Bind(field, "message", load, within=within, name="message"),))
-
-
-async def readable(db: Database, viewer: UUID, channel: Standing, seq: int) -> Message | None:
-    """A message that the viewer sees, in a channel where they read what was said."""
-    return await messages.visible(db, viewer, channel, seq) if channel.reads else None
 
 
 # What a member of a space may do: docs/permissions.md has the same in a table.
@@ -390,7 +337,6 @@ _MUTE, VIEW = permission.bits(("view", "history")), permission.bits(("view",))
 _SEND, _IN_THREADS = permission.bits(("send",)), permission.bits(("send_in_threads",))
 _MANAGE_THREADS = permission.bits(("manage_threads",))
 _UNPACED = permission.bits(("bypass_slow_mode",))
-_MANAGE_SPACE = permission.bits(("manage_space",))
 
 
 def standing(footing: Footing, allowed: int) -> Standing | None:

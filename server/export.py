@@ -34,6 +34,7 @@ _SECTIONS: dict[str, Section] = {
     "drafts": export.drafts,
     "scheduled": export.scheduled,
     "invites": export.invites,
+    "threads": export.threads,
     "reactions": export.reactions,
     "messages": export.messages,
 }

@@ -18,9 +18,10 @@ from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.invite import Invite, InviteCreate
 from protocol.permission import bits
 from protocol.space import Space
-from server.access import may_shape
+from server import attempt
+from server.access import may_shape, space_seen
 from server.fact import Change, changing
-from server.rule import check
+from server.rule import Bind, Rule, check
 from server.space import Ruling, admit
 from storage import deed
 from storage import invite as invites
@@ -28,10 +29,52 @@ from storage import member as members
 from storage import space as spaces
 
 if TYPE_CHECKING:
+    from protocol.invite import Invitation
     from server.app import Server
+    from server.context import Context
+    from server.structure import Resident
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 _LENGTH = 12  # 59 bits
+_MANAGE = bits(["manage_space"])
+
+
+# Who may do what with codes
+
+
+def invited(field: str = "code") -> Rule:
+    """A code that leads the viewer somewhere. Others are counted: who guesses is slowed down."""
+    return Rule(binds=(Bind(field, "invite", leading_to, name="invitation", in_context=True),))
+
+
+async def leading_to(ctx: Context, code: str) -> Invitation | None:
+    """Where a good code leads to, if the viewer is not kept out there."""
+    tries = attempt.invites(ctx.user, ctx.address)
+    await ctx.app.attempts.take(tries)
+    found = await invites.leading(ctx.db, ctx.user, code)
+    if found is not None:
+        await ctx.app.attempts.give_back(tries)
+    return found
+
+
+def own_invite(field: str = "code") -> Rule:
+    """An invite that the viewer has made, or any of a space where they have `manage_space`."""
+    return Rule(binds=(Bind(field, "invite", revocable, name="invite", in_context=True),))
+
+
+async def revocable(ctx: Context, code: str) -> Invite | None:
+    """An invite that the viewer may revoke."""
+    found = await invites.beside(ctx.db, ctx.user, code)
+    me = await space_seen(ctx, found.space) if found is not None else None
+    return found if found is not None and me is not None and may_revoke(me, found) else None
+
+
+def may_revoke(me: Resident, invite: Invite) -> bool:
+    """Whether a member may revoke an invite: of their own making, but for the space's own."""
+    return bool(me.allowed & _MANAGE) or (invite.by == me.account and not invite.vanity)
+
+
+# Making and using them
 
 
 class Joined(Struct, frozen=True):
@@ -59,7 +102,7 @@ async def _create_random(rule: Ruling, frame: InviteCreate) -> Invite:
 
 
 async def _create_vanity(rule: Ruling, frame: InviteCreate, code: str) -> Invite:
-    check(rule.me.allowed, bits(["manage_space"]))
+    check(rule.me.allowed, _MANAGE)
     if frame.role is not None or frame.most is not None:
         raise Invalid("a code of your own choice has neither a role nor an end", field="vanity")
     await invites.clear_vanity(rule.tx, rule.id)

@@ -20,19 +20,23 @@ from msgspec.structs import replace
 from protocol.error import Conflict, Forbidden, Invalid, Missing, Refusal
 from protocol.permission import Permission, bits
 from protocol.thread import Thread, ThreadDeleted, ThreadOpen, ThreadOpened, ThreadUpdate, ThreadUpdated
-from server.access import Undecided
+from server.access import Undecided, channel_seen
 from server.fact import Change, changing
 from server.posting import extra
-from server.rule import check
+from server.rule import Bind, Rule, check
 from storage import channel as channels
 from storage import deed, grave, stream
+from storage import message as messages
 from storage import thread as threads
 from storage.ids import new_id
 from storage.pool import UniqueViolation
 from storage.standing import Standing
 
 if TYPE_CHECKING:
+    from protocol.message import Message
     from server.app import Server
+    from server.context import Context
+    from storage.pool import Database
 
 log = logging.getLogger("onesocket.thread")
 
@@ -40,6 +44,25 @@ _IN = ("text", "broadcast", "forum")
 _MOST_ACTIVE = 5000
 _MANAGE = bits(["manage_threads"])
 _EVERY, _AT_ONCE, _BREATH = 60.0, 100, 0.02
+
+
+# Who may do what with threads
+
+
+def in_thread(field: str = "thread") -> Rule:
+    """A thread in a channel that the viewer sees."""
+    return Rule(binds=(Bind(field, "thread", thread_seen, in_context=True),))
+
+
+async def thread_seen(ctx: Context, thread: UUID) -> Standing | None:
+    """How the viewer stands in a thread now."""
+    found = await channel_seen(ctx, thread)
+    return found if found is not None and found.kind == "thread" else None
+
+
+async def readable(db: Database, viewer: UUID, channel: Standing, seq: int) -> Message | None:
+    """A message that the viewer sees, in a channel where they read what was said."""
+    return await messages.visible(db, viewer, channel, seq) if channel.reads else None
 
 
 # Opening

@@ -16,6 +16,7 @@ from protocol.friend import Friend
 from protocol.invite import Invite
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
+from protocol.thread import ExportedThread
 from protocol.user import User
 from storage import audit as audits
 from storage import friend as friend_rows
@@ -132,6 +133,21 @@ async def invites(db: Database, account: UUID, after: str, limit: int) -> list[t
         limit,
     )
     return [(row["code"], invite_rows.invite(row)) for row in rows]
+
+
+async def threads(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedThread]]:
+    """The threads that it has opened or written in, or follows."""
+    rows = await db.fetch(
+        """
+        SELECT c.id, c.name, coalesce(c.creator = $1, false) AS opened, f.followed
+          FROM follow f JOIN channel c ON c.id = f.thread
+         WHERE f.account = $1 AND f.thread > $2 ORDER BY f.thread LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), ExportedThread(**row)) for row in rows]
 
 
 async def reactions(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReaction]]:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from protocol.account import AccountDelete
+from protocol.account import AccountDelete, AccountExport
 from protocol.channel import ChannelDelete, ChannelGet, ChannelUpdate, ChannelWatch
 from protocol.draft import DraftSave
 from protocol.error import Conflict, Forbidden, Invalid
@@ -28,6 +28,7 @@ from protocol.reaction import ReactionAdd
 from protocol.scheduled import ScheduledCreate
 from protocol.space import SpaceDelete, SpaceLeave
 from protocol.thread import (
+    ExportedThread,
     Thread,
     ThreadDelete,
     ThreadDeleted,
@@ -518,7 +519,12 @@ async def test_who_leaves_the_space_follows_nothing_there(
 
 
 async def test_a_deleted_account_follows_nothing(ann: Person, bob: Person, hall: UUID, server: Server) -> None:
-    await thread(bob, hall)
+    made, refused_ = await thread(bob, hall), await thread(ann, hall)
+    await bob.call(ThreadUnfollow(thread=refused_.id))
+    assert (await bob.call(AccountExport())).threads == [
+        ExportedThread(id=made.id, name="thread", opened=True, followed=True),
+        ExportedThread(id=refused_.id, name="thread", opened=False, followed=False),
+    ]
     await bob.call(AccountDelete(password=Person.password))
 
     async def nothing() -> bool:
