@@ -97,6 +97,8 @@ async def _create(app: Server, user: UUID, channel: Standing, frame: ThreadOpen)
 async def _before(change: Change, user: UUID, frame: ThreadOpen) -> Thread | None:
     made = await threads.made_with(change.tx, user, frame.nonce)
     if made is None and frame.seq is not None:
+        if not await messages.held(change.tx, frame.channel, [frame.seq]):
+            raise Missing
         made = await threads.started_from(change.tx, frame.channel, frame.seq)
     return made
 
