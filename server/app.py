@@ -48,6 +48,7 @@ from server.schedule import Schedule
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.thread import Threads
 from server.wire import Socket
 from storage import audit, device, instance, space, stream
 from storage import ticket as tickets
@@ -150,6 +151,7 @@ class Server:
             self.purges.run,
             self.schedule.run,
             self.dues.run,
+            self.threads.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -186,7 +188,8 @@ class Server:
         self.grants = Grants(self.vital, self.structures, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
-        self.ruins, self.purges = Ruins(self), Purges(self)
+        self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
+        self.grants.settle = self.threads.settle
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )

@@ -85,6 +85,7 @@ async def votes(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
-    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "erasure"):
+    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
+    await tx.execute("DELETE FROM invite WHERE by = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

@@ -139,7 +139,7 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
 
 
 async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
-    """Put an account out, with what it kept of its channels; whether it was there."""
+    """Put an account out, with what it kept of its channels and the invites that it made; whether it was there."""
     tag = await tx.execute("DELETE FROM space_member WHERE space = $1 AND account = $2", space, account)
     if not tag.endswith("1"):
         return False
@@ -155,6 +155,10 @@ async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
         space,
         account,
     )
+    await tx.execute(
+        "DELETE FROM follow f USING channel c WHERE c.id = f.thread AND c.space = $1 AND f.account = $2", space, account
+    )
+    await tx.execute("DELETE FROM invite WHERE space = $1 AND by = $2 AND NOT vanity", space, account)
     return True
 
 

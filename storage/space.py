@@ -185,8 +185,8 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
     """The last messages of channels, of which some came in the last seconds; by space."""
     rows = await db.fetch(
         """
-        SELECT guard, id, last FROM stream
-         WHERE guard = ANY ($1::uuid[]) AND moved_at > now() - make_interval(secs => $2)
+        SELECT s.guard, s.id, s.last FROM channel c JOIN stream s ON s.id = c.id
+         WHERE c.space = ANY ($1::uuid[]) AND c.kind <> 'thread' AND s.moved_at > now() - make_interval(secs => $2)
         """,
         list(spaces),
         seconds,
@@ -307,6 +307,7 @@ async def prune(db: Database) -> None:
 async def bury(tx: Transaction, id: UUID) -> None:
     """Nobody has a right there any more; what is left goes bit by bit."""
     await tx.execute("UPDATE space SET deleted_at = now(), open = false, owner = NULL WHERE id = $1", id)
+    await tx.execute("DELETE FROM invite WHERE space = $1", id)
     await tx.execute("INSERT INTO ruin (space) VALUES ($1) ON CONFLICT DO NOTHING", id)
 
 
@@ -326,5 +327,11 @@ async def dismiss(tx: Transaction, id: UUID, accounts: Sequence[UUID]) -> list[U
 
 async def standing_channel(db: Database, id: UUID) -> UUID | None:
     """One of its channels that was not done away with."""
-    found: UUID | None = await db.fetchval("SELECT id FROM channel WHERE space = $1 LIMIT 1", id)
+    found: UUID | None = await db.fetchval(
+        """
+        (SELECT id FROM channel WHERE space = $1 AND kind <> 'thread' LIMIT 1) UNION ALL
+        (SELECT id FROM channel WHERE space = $1 AND kind = 'thread' LIMIT 1) LIMIT 1
+        """,
+        id,
+    )
     return found

@@ -70,6 +70,7 @@ ASKS = {
     "server/health.py": "whether it answers",
     "server/commands/doctor.py": "which version it is",
     "server/demo.py": "whether it is empty",
+    "bench/seed.py": "fills the database of a server that was started for it",
 }
 TELLS = ("server/cli.py", "server/commands/", "bench/")
 N = TypeVar("N", bound=ast.AST)
