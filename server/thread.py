@@ -25,7 +25,7 @@ from server.fact import Change, changing
 from server.posting import extra
 from server.rule import Bind, Rule, check
 from storage import channel as channels
-from storage import deed, grave, stream
+from storage import deed, grave, retention, stream
 from storage import message as messages
 from storage import thread as threads
 from storage.ids import new_id
@@ -111,6 +111,7 @@ async def _add(change: Change, user: UUID, channel: Standing, frame: ThreadOpen)
     await channels.create(
         change.tx, "thread", id, user, name=frame.name, nonce=frame.nonce, space=channel.space, parent=channel.id
     )
+    await retention.begin(change.tx, id)
     await threads.create(change.tx, channel.id, id, frame.seq)
     await threads.follow(change.tx, user, id, True)
     made = await threads.get(change.tx, id)

@@ -19,7 +19,7 @@ from storage import channel as channels
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `p`.
-COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at"
+COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at, p.keeps_for"
 
 
 def space(row: Row) -> Space:
@@ -33,6 +33,7 @@ def space(row: Row) -> Space:
         owner=row["owner"],
         members=row["members"],
         created_at=row["created_at"],
+        keeps_for=row["keeps_for"],
     )
 
 
@@ -251,13 +252,16 @@ async def create(tx: Transaction, owner: UUID, one: Space, nonce: UUID) -> None:
 async def update(tx: Transaction, changed: Space) -> None:
     """What can change of a space."""
     await tx.execute(
-        "UPDATE space SET name = $2, description = $3, avatar = $4, open = $5, owner = $6 WHERE id = $1",
+        """
+        UPDATE space SET name = $2, description = $3, avatar = $4, open = $5, owner = $6, keeps_for = $7 WHERE id = $1
+        """,
         changed.id,
         changed.name,
         changed.description,
         changed.avatar,
         changed.open,
         changed.owner,
+        changed.keeps_for,
     )
 
 
