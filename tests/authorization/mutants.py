@@ -17,12 +17,13 @@ from unittest.mock import patch
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
+from protocol.permission import Permission
 from server import friend, group
 from server.context import Context, Session
 from server.fact import Change
-from server.rule import LOGGED_IN, Rule
-from storage import channel as channels
+from server.rule import LOGGED_IN, Bind, Rule
 from storage.pool import Pool
 from storage.standing import Standing
 from tests.authorization.matrix import GATES, IDS, Scene
@@ -48,7 +49,7 @@ def for_anybody(world: World, op: str, field: str) -> Rule:
     """An op's rule with a field that means to everybody what it means to somebody."""
     rule = world.rules[op]
     binds = [
-        msgspec.structs.replace(one, load=_for_anybody(world, one.load), at_once=None) if one.field == field else one
+        msgspec.structs.replace(one, load=_for_anybody(world, one), at_once=None) if one.field == field else one
         for one in rule.binds
     ]
     return Rule(rule.gates, tuple(binds))
@@ -61,7 +62,7 @@ UNNOTICEABLE = {
 }
 
 
-def _for_anybody(world: World, load: Load) -> Load:
+def _for_anybody(world: World, bind: Bind) -> Load:
     """What the id means to whoever else it means something to."""
 
     async def loaded(db: Pool, viewer: UUID, *ids: Any) -> Any:
@@ -71,7 +72,22 @@ def _for_anybody(world: World, load: Load) -> Load:
                 return found
         return None
 
-    return loaded
+    async def loaded_in_context(ctx: Context, *ids: Any) -> Any:
+        return await loaded(ctx, ctx.user, *ids)  # type: ignore[arg-type]
+
+    async def found_by(ctx: Context, viewer: UUID, *ids: Any) -> Any:
+        return await bind.load(Viewer(ctx.app, ctx.db, viewer), *ids)
+
+    load = found_by if bind.in_context else bind.load
+    return loaded_in_context if bind.in_context else loaded
+
+
+class Viewer(Struct, frozen=True):
+    """Somebody else, as far as a context tells who asks."""
+
+    app: Any
+    db: Any
+    user: UUID
 
 
 @contextmanager
@@ -88,10 +104,16 @@ def ruled(world: World, op: str, rule: Rule) -> Iterator[None]:
 # The second time
 
 
-async def _any_standing(self: Change, user: UUID, channel: UUID, *, writes: bool = True) -> Standing:
-    """How whoever is in the channel stands there."""
-    somebody = await self.tx.fetchval("SELECT account FROM member WHERE channel = $1 ORDER BY account LIMIT 1", channel)
-    found = await channels.member(self.tx, somebody, channel)
+async def _any_standing(self: Change, user: UUID, channel: UUID, *needs: Permission) -> Standing:
+    """How whoever is in the channel, or owns its space, stands there."""
+    somebody = await self.tx.fetchval(
+        """
+        SELECT coalesce(p.owner, (SELECT m.account FROM member m WHERE m.channel = c.id ORDER BY m.account LIMIT 1))
+          FROM channel c LEFT JOIN space p ON p.id = c.space WHERE c.id = $1
+        """,
+        channel,
+    )
+    found = (await self._structures.look(self.tx, [channel], [somebody]))[0]
     assert found is not None
     return found
 

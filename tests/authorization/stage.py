@@ -71,6 +71,7 @@ def _unobserved() -> Iterator[None]:
         patch("server.revocation._EVERY", 86400.0),
         patch("server.presence._MOMENT", 86400.0),
         patch("server.erasure._MOMENT", 86400.0),
+        patch("server.outline._EVERY", 86400.0),
         patch.object(Heads, "run", run),
         patch.object(Erasures, "run", run),
     ):
