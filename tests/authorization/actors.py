@@ -72,7 +72,7 @@ ROLES = (
     Actor("member", _person("tom"), person="tom"),
     Actor("foreign owner", _person("fay"), person="fay"),
 )
-# Who tries where a space is concerned: the club (spaces.py). Those of PEOPLE who are not named here are strangers to it.
+# Who tries where a space is concerned: the club (spaces.py). PEOPLE who are not named here are strangers to it.
 RESIDENTS = (
     PEOPLE[0],
     *PEOPLE[3:],

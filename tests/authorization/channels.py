@@ -89,10 +89,10 @@ class Channel(Struct):
         """Whose canaries somebody may see here."""
         yield f"{self.name} by {person}"
         if person in self.glimpsed:
-            yield f"the door of {self.name}"
+            yield from (f"the door of {self.name}", f"the id of {self.name}")
         if person in self.members:
             yield self.name
-            yield from (f"{self.name} by {one}" for one in self.before)
+            yield from (f"{self.name} by {one}" for one in {*self.before, *self.glimpsed})
             for one in {*self.members, *self.before} - {person}:
                 yield from (f"{self.name} but for {one}", own_words(self.name, one))
 
@@ -302,7 +302,7 @@ class Builder:
         **values: Any,
     ) -> None:
         """One message."""
-        by = channel.name if who in channel.members or who in channel.glimpsed else f"{channel.name} by {who}"
+        by = channel.name if who in channel.members else f"{channel.name} by {who}"
         whose = f"{channel.name} but for {hidden_by}" if hidden_by else by
         whose = own_words(channel.name, who) if hidden_by == who else whose
         seq = self._lasts[channel.id] = self._next(channel.id)

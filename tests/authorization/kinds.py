@@ -1,7 +1,7 @@
 """Kinds of ids: which ones must look as if there were nothing behind them, and to whom a good one does.
 
-What is looked for in a channel is of a kind of its own ("message in channel"); there, the channel is ann's group, or the
-club's hall, in which stands the same.
+What is looked for in a channel is of a kind of its own ("message in channel"); there, the channel is ann's group, or
+the club's hall, in which stands the same.
 """
 
 from __future__ import annotations

@@ -130,15 +130,15 @@ class Settler(Builder):
 
     def _fill(self, hall: Channel) -> None:
         """The same numbers as in the group."""
-        self._say(hall, "ann", pinned_at=self._at, reactions=("ann x", "bea x", "ann y", "tom z"))
-        self._say(hall, "tom", mentions=("ann",), edited_at=self._at, reactions=("bea w",))
+        self._say(hall, "ann", pinned_at=self._at, reactions=("ann p", "bea p", "ann q", "tom r"))
+        self._say(hall, "tom", mentions=("ann",), edited_at=self._at, reactions=("bea s",))
         self._say(hall, "tom", hidden_by="ann", pinned_at=self._at)
         ann = self._people["ann"].id
         self._tell(hall.id, "message.pinned", message=1, by=ann, at=self._at)
         self._say(hall, "tom", text="", deleted_at=self._at)
         self._say(hall, "eve", mentions=("ann",))
         self._tell(hall.id, "message.pinned", message=3, by=ann, at=self._at)
-        self._say(hall, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann x",))
+        self._say(hall, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann p",))
         self._say(hall, "kim")
 
     def _elsewhere(self) -> None:
@@ -229,7 +229,7 @@ class Settler(Builder):
         marks, door = self._marks, f"the door of {name}" if unread or space.door != space.name else name
         channel = Channel(
             name,
-            marks.keep_id(door, "id", new_id()),
+            marks.keep_id(f"the id of {name}", "id", new_id()),
             kind,
             space.owner,
             tuple(sorted(members - unread)),

@@ -18,5 +18,5 @@ def _clear(world: World) -> DraftClear:
 SAMPLES = hall.DRAFTS | {
     "save": Sample(_save, touches=frozenset({"group"}), told={"draft.saved": ANN}),
     "clear": Sample(_clear, touches=frozenset({"group"}), told={"draft.cleared": ANN}),
-    "list": Sample(lambda world: DraftList(), proves=lambda reply: len(reply["drafts"]) == 2),
+    "list": Sample(lambda world: DraftList(), proves=lambda reply: len(reply["drafts"]) == 3),
 }

@@ -180,7 +180,7 @@ MESSAGES = {
     "delete_many: in a space": Sample(
         _hall(message.MessageDeleteMany, seqs=[1, 8]),
         in_space=True,
-        touches=_MINE | {"hall 8", "bea", "tom", "eve"},
+        touches=_MINE | {"hall 8", "ann", "bea", "tom", "eve"},
         told={"message.deleted": CLUB},
         refused=LACKING,
     ),
@@ -226,7 +226,7 @@ REACTIONS = {
         _add, in_space=True, touches=_TOMS, told={"reaction.added": CLUB}, refused=_TIMED_OUT, wrong=_unread(_add)
     ),
     "remove: in a space": Sample(
-        lambda world: reaction.ReactionRemove(channel=world.channels["hall"].id, seq=1, emoji=world.emojis["x"]),
+        lambda world: reaction.ReactionRemove(channel=world.channels["hall"].id, seq=1, emoji=world.emojis["p"]),
         in_space=True,
         touches=_MINE,
         told={"reaction.removed": CLUB},

@@ -104,8 +104,8 @@ SAMPLES = {
     "ban: and take back what they said": Sample(
         _about(frames.MemberBan, purge=604_800),
         reaches=_BANNABLE,
-        touches=_TOMS | {"ann", "bea", "lea", "cal", "hall *", "blank", "blank *"},
-        told=_LEFT | {"message.deleted": CLUB},
+        touches=_TOMS | {"ann", "bea", "lea", "max", "cal", "hall *", "blank", "blank *"},
+        told=_LEFT | {"message.deleted": CLUB - _TOM},
         refused=LACKING,
     ),
     "unban": Sample(
