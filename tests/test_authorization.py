@@ -18,6 +18,7 @@ from server.rule import PUBLIC_OPS
 from storage.ids import new_id
 from tests.authorization import (
     checks,
+    checks_space,
     endings,
     matrix,
     mutants,
@@ -26,6 +27,7 @@ from tests.authorization import (
     queries_channel,
     queries_friend,
     queries_poll,
+    queries_space,
 )
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
@@ -34,7 +36,13 @@ from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
-QUERIES = (*queries_account.QUERIES, *queries_channel.QUERIES, *queries_friend.QUERIES, *queries_poll.QUERIES)
+QUERIES = (
+    *queries_account.QUERIES,
+    *queries_channel.QUERIES,
+    *queries_friend.QUERIES,
+    *queries_poll.QUERIES,
+    *queries_space.QUERIES,
+)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -111,6 +119,17 @@ async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, 
             await _noticed(world, f"with {field} for anybody, twice", name, matrix.IDS)
 
 
+@pytest.mark.parametrize("name", mutants.HELD_TO_NEEDS)
+async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> None:
+    """A rule that does not ask what is allowed lets nobody get any further; without the second look they would."""
+    with mutants.ruled(world, name, mutants.without_needs(world, name)):
+        await matrix.run(world, name, matrix.OTHERS)
+        with mutants.without_held_needs():
+            await _noticed(world, "without asking what is allowed, twice", name, matrix.OTHERS)
+    with mutants.without_held_needs():
+        await matrix.run(world, name, matrix.OTHERS)
+
+
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:
@@ -125,7 +144,7 @@ async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: 
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS), ids=lambda one: one.name)
+@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS), ids=lambda one: one.name)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):

@@ -35,7 +35,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "purge": ("t.account", "t.space"),
     "reaction": ("t.account", _MESSAGE),
     "revision": (_MESSAGE,),
-    "role": ("t.space",),
+    "role": ("t.space", "t.id"),
     "ruin": ("t.space",),
     "scheduled": ("t.account", "t.channel"),
     "space": ("t.id",),

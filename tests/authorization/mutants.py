@@ -10,7 +10,7 @@ is done after. There the matrix must hold without the first, and notice when bot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -24,9 +24,10 @@ from server import friend, group
 from server.context import Context, Session
 from server.fact import Change
 from server.rule import LOGGED_IN, Bind, Rule
+from server.structure import Resident, Structures
 from storage.pool import Pool
 from storage.standing import Standing
-from tests.authorization.matrix import GATES, IDS, Scene
+from tests.authorization.matrix import GATES, IDS, ROWS, Scene
 from tests.authorization.queries import queried, query
 from tests.authorization.world import World
 
@@ -42,7 +43,9 @@ def rules(world: World, op: str) -> Iterator[tuple[str, Rule, Sequence[Scene]]]:
             yield "for everybody who is logged in", Rule(LOGGED_IN.gates, rule.binds), GATES
     for bind in rule.binds:
         if (op, bind.field) not in UNNOTICEABLE and (op, bind.field) not in RECHECKED:
-            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), IDS
+            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), ROWS if bind.within else IDS
+        if bind.needs and op not in HELD_TO_NEEDS:
+            yield f"with {bind.field} whatever is allowed there", without_needs(world, op), ROWS
 
 
 def for_anybody(world: World, op: str, field: str) -> Rule:
@@ -55,6 +58,43 @@ def for_anybody(world: World, op: str, field: str) -> Rule:
     return Rule(rule.gates, tuple(binds))
 
 
+def without_needs(world: World, op: str) -> Rule:
+    """An op's rule that finds what its ids mean, and does not ask what is allowed there."""
+    rule = world.rules[op]
+    return Rule(rule.gates, tuple(msgspec.structs.replace(one, needs=0) for one in rule.binds))
+
+
+# What is allowed is looked at again when the streams are held, by `ruling` or `Change.standing`.
+HELD_TO_NEEDS = (
+    "channel.create",
+    "channel.update",
+    "channel.delete",
+    "channel.reorder",
+    "channel.remove_member",
+    "space.update",
+    "member.kick",
+    "member.ban",
+    "member.unban",
+    "member.timeout",
+    "role.create",
+    "role.update",
+    "role.delete",
+    "role.reorder",
+    "role.grant",
+    "role.revoke",
+)
+
+
+_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
+
+
+@contextmanager
+def without_held_needs() -> Iterator[None]:
+    """The second time, too, nobody asks what is allowed."""
+    with patch("server.space.check", lambda *_: None), patch("server.fact.check", lambda *_: None):
+        yield
+
+
 # What no reply and no row would tell.
 UNNOTICEABLE = {
     ("presence.unwatch", "users"): "it tells nothing, and changes nothing but what this socket asked for",
@@ -63,23 +103,44 @@ UNNOTICEABLE = {
 
 
 def _for_anybody(world: World, bind: Bind) -> Load:
-    """What the id means to whoever else it means something to."""
+    """What the id means to whoever else it means something to; in whatever else it is looked for, in that."""
 
     async def loaded(db: Pool, viewer: UUID, *ids: Any) -> Any:
-        for one in (*(person.id for person in world.people.values() if person.id != viewer), viewer):
-            found = await load(db, one, *ids)
-            if found is not None:
-                return found
-        return None
+        return await _first(bind.load(db, one, *ids) for one in _viewers(world, viewer))
 
-    async def loaded_in_context(ctx: Context, *ids: Any) -> Any:
-        return await loaded(ctx, ctx.user, *ids)  # type: ignore[arg-type]
+    async def found(ctx: Context, *ids: Any) -> Any:
+        if not bind.within:
+            return await _first(bind.load(Viewer(ctx.app, ctx.db, one), *ids) for one in _viewers(world, ctx.user))
+        parent, id = ids
+        here = await bind.load(ctx, parent, id)
+        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
 
-    async def found_by(ctx: Context, viewer: UUID, *ids: Any) -> Any:
-        return await bind.load(Viewer(ctx.app, ctx.db, viewer), *ids)
+    return found if bind.in_context else loaded
 
-    load = found_by if bind.in_context else bind.load
-    return loaded_in_context if bind.in_context else loaded
+
+async def _first(tries: Any) -> Any:
+    if hasattr(tries, "__aiter__"):
+        tries = [one async for one in tries]
+    found = [await one for one in tries]
+    return next((one for one in found if one is not None), None)
+
+
+def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:
+    yield from (person.id for person in world.people.values() if person.id != viewer)
+    yield viewer
+
+
+async def _elsewhere(world: World, ctx: Context, parent: Any) -> AsyncIterator[tuple[Viewer, Any]]:
+    """Every space, or a channel of it, as its owner sees it."""
+    for space in world.spaces.values():
+        who = Viewer(ctx.app, ctx.db, world.people[space.owner].id)
+        if isinstance(parent, Standing):
+            room = next(channel.id for channel in world.channels.values() if channel.space == space.name)
+            found: Any = (await ctx.app.structures.look(ctx.db, [room], [who.user]))[0]
+        else:
+            found = await ctx.app.structures.resident(ctx.db, space.id, who.user)
+        if found is not None:
+            yield who, found
 
 
 class Viewer(Struct, frozen=True):
@@ -147,6 +208,24 @@ def _mark() -> Iterator[None]:
         yield
 
 
+async def _anybody_sits(self: Structures, db: Any, space: UUID, account: UUID) -> Resident | None:
+    """How an account sits in a space; if it does not, as somewhere else, or as the owner does."""
+    found = await self.residents(db, [space], [account])
+    if found[0] is not None:
+        return found[0]
+    rows = await db.fetch(
+        "SELECT space, account FROM space_member WHERE account = $2 UNION SELECT $1, owner FROM space WHERE id = $1",
+        space,
+        account,
+    )
+    seats = await self.residents(db, [row["space"] for row in rows], [row["account"] for row in rows])
+    return next((one for one in reversed(seats) if one is not None), None)
+
+
+def _sitting() -> AbstractContextManager[Any]:
+    return patch.object(Structures, "resident", _anybody_sits)
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
@@ -177,6 +256,22 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("friend.remove", "user"),
         ),
         _seen,
+    ),
+    **dict.fromkeys(
+        (
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _OF_CHANNELS),
+            ("space.delete", "space"),
+            ("space.leave", "space"),
+            ("space.transfer", "space"),
+            ("space.transfer", "user"),
+            ("member.update", "space"),
+            ("member.update", "user"),
+            ("member.kick", "user"),
+            ("member.timeout", "user"),
+            ("role.grant", "user"),
+            ("role.revoke", "user"),
+        ),
+        _sitting,
     ),
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,

@@ -59,6 +59,7 @@ class Space(Struct):
     title: str = ""
     roles: dict[str, UUID] = {}
     nicks: dict[str, str] = {}
+    nonces: dict[str, UUID] = {}
 
     def sees(self, person: str) -> Iterable[str]:
         """Whose canaries somebody may see here."""
@@ -101,6 +102,7 @@ class Settler(Builder):
         self._mark(hall, "tom", read=6, delivered=8)
         notices = self._room(club, "notices", CLUB, kind="broadcast")
         self._overwrite(notices, everyone, deny=("send",))
+        self._overwrite(notices, club.roles["chiefs"], allow=("send",))
         self._say(notices, "max")
         blank = self._room(club, "blank", CLUB, unread=CLUB - {"cal", "max"})
         self._overwrite(blank, everyone, deny=("history",))
@@ -206,7 +208,8 @@ class Settler(Builder):
 
     def _role(self, space: Space, name: str, position: int, allowed: Collection[Permission], **fields: Any) -> None:
         row = {"id": new_id(), "space": space.id, "name": self._marks.private(space.name, "role")} | fields
-        space.roles[name] = row["id"]
+        space.roles[name], space.nonces[name] = row["id"], new_id()
+        row["nonce"] = space.nonces[name]
         self._rows["role"].append(row | {"position": position, "permissions": bits(allowed)})
 
     def _ban(self, space: Space, name: str) -> None:

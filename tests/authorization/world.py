@@ -45,7 +45,15 @@ from tests.authorization.people import Key, Maker, Person, Values, new_key
 from tests.authorization.spaces import Settler, Space
 from tests.raw_socket import RawSocket, Reply
 
-BLOCKS = (("kim", "tom"), ("tom", "ivy"), ("bea", "ann"), ("bea", "tom"), ("bea", "kim"), ("ann", "cal"))
+BLOCKS = (
+    ("kim", "tom"),
+    ("tom", "ivy"),
+    ("bea", "ann"),
+    ("bea", "tom"),
+    ("bea", "kim"),
+    ("ann", "cal"),
+    ("fay", "lea"),
+)
 FRIENDS = (
     ("ann", "adm"),
     ("own", "fay"),
@@ -393,13 +401,17 @@ class World:
         }
 
     def owners(self, names: Collection[str | None]) -> set[str | None]:
-        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`."""
+        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`,
+        `role <name>`; None stays nobody."""
         found: set[str | None] = set()
         for name in names:
             if name is None or name in self.people or name in self.channels or name in self.spaces:
                 found.add(name and str((self.people.get(name) or self.channels.get(name) or self.spaces[name]).id))
                 continue
             channel, _, seq = name.rpartition(" ")
+            if channel == "role":
+                found.add(str(self.spaces["club"].roles[seq]))
+                continue
             id, head = self.channels[channel].id, self.channels[channel].head
             found |= {f"{id} {number}" for number in range(head + 1) if seq in ("*", str(number))}
         return found

@@ -24,6 +24,7 @@ _NO_READERS = dict.fromkeys(("member", "timed out", "lower role", "same height")
 # For whom the cellar does not exist.
 _BELOW_STAIRS = OUTSIDERS | NO_RESIDENTS | {"member", "lower role"}
 _AT = datetime.now(UTC) + timedelta(days=200)
+_STAIRS = frozenset(MODS | {"kim"})
 _SEEN = [1, 2, 5, 6, 8, 9]
 
 
@@ -112,6 +113,20 @@ MESSAGES = {
         told={"message.created": MODS | {"kim"}},
         refused=_TIMED_OUT,
     ),
+    "send: where only mods are, again": Sample(
+        into(_send, "cellar"),
+        in_space=True,
+        first=("ann", into(_send, "cellar")),
+        outsiders=_BELOW_STAIRS,
+        touches=frozenset({"cellar"}),
+        told={"message.created": _STAIRS},
+        refused=_TIMED_OUT,
+        wrong={
+            "mentioning who does not see it": Wrong(
+                "missing", changed(into(_send, "cellar"), mentions=_mentioning("tom"))
+            ),
+        },
+    ),
     "send: where few read what was said before": Sample(
         into(_send, "blank"),
         in_space=True,
@@ -183,6 +198,7 @@ MESSAGES = {
         touches=_MINE | {"hall 8", "ann", "bea", "tom", "eve"},
         told={"message.deleted": CLUB},
         refused=LACKING,
+        wrong=_unread(_hall(message.MessageDeleteMany, seqs=[1])),
     ),
     "pin: in a space": Sample(
         _pin, in_space=True, touches=_TOMS, told={"message.pinned": CLUB}, refused=LACKING, wrong=_unread(_pin)
@@ -212,6 +228,9 @@ MESSAGES = {
         told={"message.read": ANN},
         proves=lambda reply: (reply["read"], reply["unread"], reply["mentions"]) == (9, 0, 0),
     ),
+    "mark_read: in a space, for the first time": Sample(
+        _read, by="bea", in_space=True, touches=_HALL, told={"message.read": frozenset({"bea"})}
+    ),
     "mark_delivered: in a space": Sample(
         _delivered,
         in_space=True,
@@ -221,16 +240,23 @@ MESSAGES = {
     ),
 }
 _add = _hall(reaction.ReactionAdd, seq=2, emoji="+1")
+
+
+def _remove(world: World) -> Request[Any]:
+    return reaction.ReactionRemove(channel=world.channels["hall"].id, seq=1, emoji=world.emojis["p"])
+
+
 REACTIONS = {
     "add: in a space": Sample(
         _add, in_space=True, touches=_TOMS, told={"reaction.added": CLUB}, refused=_TIMED_OUT, wrong=_unread(_add)
     ),
     "remove: in a space": Sample(
-        lambda world: reaction.ReactionRemove(channel=world.channels["hall"].id, seq=1, emoji=world.emojis["p"]),
+        _remove,
         in_space=True,
         touches=_MINE,
         told={"reaction.removed": CLUB},
         refused=_TIMED_OUT,
+        wrong=_unread(_remove),
     ),
     "list: in a space": _reading(_hall(reaction.ReactionList, seq=1), lambda reply: len(reply["reactions"]) == 4),
 }
@@ -289,7 +315,6 @@ def _reorder(world: World) -> Request[Any]:
 
 
 _delete_channel = _hall(channel.ChannelDelete)
-_STAIRS = frozenset(MODS | {"kim"})
 _IN_HALL = frozenset({"hall", "hall *"})
 _members = _hall(channel.ChannelMembers)
 CHANNELS = {

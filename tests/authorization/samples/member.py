@@ -64,6 +64,15 @@ SAMPLES = {
     ),
     "get": Sample(_get, shows=_TOM, proves=lambda reply: len(reply["roles"]) == 1),
     "search": Sample(_search, shows=_TOM, proves=_counts(1)),
+    "search: by username": Sample(
+        lambda world: frames.MemberSearch(space=world.spaces["club"].id, text=world.tom.username),
+        shows=_TOM,
+        proves=_counts(1),
+    ),
+    "search: who is called so elsewhere": Sample(
+        lambda world: frames.MemberSearch(space=world.spaces["club"].id, text=world.spaces["hut"].nicks["tom"]),
+        proves=_counts(0),
+    ),
     "suggest": Sample(_suggest, in_space=True, shows=_TOM, proves=_counts(1)),
     "suggest: who does not see it": Sample(
         into(_suggest, "cellar"),
@@ -95,6 +104,7 @@ SAMPLES = {
         wrong={
             **{what: one for what, one in _below(_ban).items() if what != "who stands as high as low ones"},
             "a deleted account": Wrong("missing", changed(_ban, user=person("gone"))),
+            "who blocks me, and is not in it": Wrong("missing", changed(_ban, user=person("fay")), by="lea"),
             "myself": Wrong("invalid", changed(_ban, user=person("ann"))),
         },
     ),
@@ -107,6 +117,9 @@ SAMPLES = {
         touches=_TOMS | {"ann", "bea", "lea", "max", "cal", "hall *", "blank", "blank *"},
         told=_LEFT | {"message.deleted": CLUB - _TOM},
         refused=LACKING,
+    ),
+    "ban: and take back what they said last": Sample(
+        _about(frames.MemberBan, purge=1), touches=_TOMS, told=_LEFT, refused=LACKING, reaches=_BANNABLE
     ),
     "unban": Sample(
         _unban,

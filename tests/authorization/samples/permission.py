@@ -29,7 +29,7 @@ def _explain(world: World) -> frames.PermissionExplain:
 
 
 SAMPLES = {
-    "list": Sample(_list, in_space=True, refused=LACKING, proves=lambda reply: len(reply["overwrites"]) == 1),
+    "list": Sample(_list, in_space=True, refused=LACKING, proves=lambda reply: len(reply["overwrites"]) == 2),
     "list: of what few see": Sample(
         into(_list, "cellar"),
         in_space=True,
@@ -60,6 +60,13 @@ SAMPLES = {
         touches=_TOUCHES,
         told={"space.changed": frozenset({"lea"})},
         refused=LACKING | {"lower role": "forbidden"},
+    ),
+    "set: so that somebody does not see it": Sample(
+        changed(into(_set, "hall"), deny=["view"]),
+        in_space=True,
+        touches=frozenset({"club", "hall"}),
+        told={"space.changed": frozenset({"tom"})},
+        refused=LACKING,
     ),
     "clear": Sample(
         _clear,

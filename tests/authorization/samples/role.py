@@ -10,7 +10,8 @@ from tests.authorization.samples.proofs import changed
 from tests.authorization.samples.space import CHANGED, LACKING
 from tests.authorization.world import World
 
-_CLUB = frozenset({"club"})
+_CLUB, _FANS = frozenset({"club"}), frozenset({"club", "role fans"})
+ROLES = frozenset({"club", *(f"role {name}" for name in ("fans", "helpers", "mods", "chiefs"))})
 
 
 def role(name: str, space: str = "club") -> Any:
@@ -70,7 +71,7 @@ def _not_to(frame: Making) -> dict[str, Wrong]:
 SAMPLES = {
     "create": Sample(
         _create,
-        touches=_CLUB,
+        touches=ROLES,
         told=CHANGED,
         refused=LACKING,
         proves=lambda reply: reply["position"] == 1 and reply["permissions"] == ["kick"],
@@ -79,9 +80,21 @@ SAMPLES = {
             "with what I lack everywhere": Wrong("forbidden", changed(_create, permissions=["invite"])),
         },
     ),
+    "create: again": Sample(
+        changed(_create, nonce=lambda world: world.spaces["club"].nonces["mods"]),
+        refused=LACKING,
+        proves=lambda reply: reply["position"] == 3,
+    ),
+    "create: with a nonce of another space": Sample(
+        changed(_create, nonce=lambda world: world.spaces["den"].nonces["cooks"]),
+        touches=ROLES,
+        told=CHANGED,
+        refused=LACKING,
+        proves=lambda reply: reply["position"] == 1,
+    ),
     "update": Sample(
         _update,
-        touches=_CLUB,
+        touches=_FANS,
         told=CHANGED,
         refused=LACKING,
         proves=lambda reply: reply["name"] == "a new name",
@@ -96,14 +109,14 @@ SAMPLES = {
     ),
     "delete": Sample(
         _delete,
-        touches=_CLUB,
+        touches=_FANS,
         told=CHANGED,
         refused=LACKING,
         wrong={**_not_below(_delete), "everyone's": Wrong("forbidden", changed(_delete, role=role("everyone")))},
     ),
     "reorder": Sample(
         _reorder("chiefs", "mods", "fans", "helpers"),
-        touches=_CLUB,
+        touches=ROLES,
         told=CHANGED,
         refused=LACKING | {"lower role": "forbidden"},
         missing="missing",

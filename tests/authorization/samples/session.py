@@ -111,7 +111,7 @@ SAMPLES = {
     "resume: by a program that may not read messages": Sample(
         _with(lambda world: world.keys[PROGRAM].secret),
         shows=_RESET,
-        proves=lambda reply: reply["channels"] == [] and reply["me"] is None,
+        proves=lambda reply: reply["channels"] == reply["spaces"] == [] and reply["me"] is None,
         sends=_came(0, 0),
     ),
     "close": Sample(lambda world: SessionClose()),

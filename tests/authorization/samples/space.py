@@ -16,7 +16,8 @@ LACKING = {"member": "forbidden", "timed out": "forbidden"}
 BELOW = LACKING | {"lower role": "forbidden", "same height": "forbidden", "chief": "forbidden"}
 CHANGED = {"space.changed": CLUB}
 IN_CLUB = ("hall", "notices", "blank", "shelf", "book", "cellar", "attic", "nook", "loft")
-_ALL = frozenset(CLUB | {"club", *IN_CLUB, *(f"{name} *" for name in IN_CLUB), "eve", "ivy", "sid"})
+_ROLES = tuple(f"role {name}" for name in ("fans", "helpers", "mods", "chiefs"))
+_ALL = frozenset(CLUB | {"club", *_ROLES, *IN_CLUB, *(f"{name} *" for name in IN_CLUB), "eve", "ivy", "sid"})
 _NEW = "a new name"
 
 
@@ -40,9 +41,14 @@ def _transfer(world: World) -> frames.SpaceTransfer:
     return frames.SpaceTransfer(space=world.spaces["club"].id, user=world.cal.id)
 
 
-def _sees(channels: int, marks: int) -> Any:
-    """How many channels there are, and how many of them have messages."""
-    return lambda reply: (len(reply["channels"]), len(reply["marks"])) == (channels, marks)
+def _sees(channels: int, marks: int, mentions: int = 0) -> Any:
+    """How many channels there are, in how many are messages, and how often one is mentioned in them."""
+
+    def proves(reply: Any) -> bool:
+        found = len(reply["channels"]), len(reply["marks"]), sum(one["mentions"] for one in reply["marks"])
+        return found == (channels, marks, mentions)
+
+    return proves
 
 
 SAMPLES = {
@@ -62,8 +68,8 @@ SAMPLES = {
         told={"space.joined": ANN},
         proves=lambda reply: reply["name"] == _NEW,
     ),
-    "get": Sample(_get, proves=_sees(6, 5)),
-    "get: by who sees less": Sample(_get, by="tom", proves=_sees(5, 4)),
+    "get": Sample(_get, proves=_sees(6, 5, 2)),
+    "get: by who sees less": Sample(_get, by="tom", proves=_sees(5, 4, 1)),
     "get: by who is timed out": Sample(_get, by="kim", proves=_sees(6, 5)),
     "get: by who was let in": Sample(_get, by="lea", proves=_sees(8, 6)),
     "get: by a chief": Sample(_get, by="cal", proves=_sees(9, 7)),
@@ -87,6 +93,9 @@ SAMPLES = {
     "discover: by who is kept out": Sample(
         lambda world: frames.SpaceDiscover(), by="ivy", proves=lambda reply: reply["spaces"] == []
     ),
+    "discover: by who is kept out of another": Sample(
+        lambda world: frames.SpaceDiscover(), by="sid", proves=lambda reply: len(reply["spaces"]) == 1
+    ),
     "join": Sample(
         lambda world: frames.SpaceJoin(space=world.spaces["fair"].id),
         touches=frozenset({"fair"}),
@@ -99,6 +108,13 @@ SAMPLES = {
         lambda world: frames.SpaceJoin(space=world.spaces["club"].id),
         reaches=frozenset({"an open one"}),
         proves=lambda reply: reply["members"] == len(CLUB),
+    ),
+    "join: not kept out of this one": Sample(
+        lambda world: frames.SpaceJoin(space=world.spaces["fair"].id),
+        by="sid",
+        touches=frozenset({"fair"}),
+        outsiders=frozenset({"banned", "kicked"}),
+        told={"space.joined": frozenset({"sid"})},
     ),
     "leave": Sample(
         lambda world: frames.SpaceLeave(space=world.spaces["club"].id),
