@@ -146,22 +146,23 @@ class Text(Struct, frozen=True):
 
 
 class Function(Struct, frozen=True):
-    """The SQL function that stores messages, with something else in its text."""
+    """An SQL function with something else in its text."""
 
     where: str
     instead: str
     ops: tuple[str, ...] = ("message.send",)
+    function: str = "message_append"
 
     @property
     def name(self) -> str:
-        return f"message_append: {self.instead} for {self.where}"
+        return f"{self.function}: {self.instead} for {self.where}"
 
     @asynccontextmanager
     async def written(self, world: World) -> AsyncIterator[None]:
         """The database with it."""
-        text = await world.function("message_append")
+        text = await world.function(self.function)
         if text.count(self.where) != 1:
-            raise StaleError(f"{self.where!r} stands {text.count(self.where)} times in message_append")
+            raise StaleError(f"{self.where!r} stands {text.count(self.where)} times in {self.function}")
         await world.define(text.replace(self.where, self.instead))
         try:
             yield
@@ -301,4 +302,7 @@ FUNCTIONS = (
     Function("AND m.nonce = i.nonce", ""),
     Function("ON s.id = i.channel", "ON true"),
     Function("WHERE s.id = p.channel", ""),
+    # of what is in a space
+    Function(f"WHEN {_VERSION}", "WHEN s.access"),
+    Function("AND s.guard IS NULL AND EXISTS", "AND EXISTS", ("message.send: where only mods are",)),
 )

@@ -56,7 +56,7 @@ TEXTS = (
     Text(role, "update", "role.id == space.id and", "False and", ("role.update",)),
     Text(role, "delete", "_check_shape(rule, rule.structure.roles[role.id], None)", "pass", ("role.delete",)),
     Text(role, "delete", "role.id == space.id", "False", ("role.delete",)),
-    Text(role, "reorder", "any(known[id].position >= height for id in moved) or", "", ("role.reorder",)),
+    Text(role, "reorder", "known[was].position >= height", "False", ("role.reorder",)),
     Text(role, "_assignable", "role == rule.id", "False", _GIVING),
     Text(
         role, "_assignable", "await rule.below(account)", "await rule.resident(account)", ("role.grant", "role.revoke")

@@ -165,7 +165,7 @@ KINDS = {
     "user in channel": Kind(
         hidden={
             "somebody who was in it": lambda world, me: world.eve.id,
-            "somebody who is not in it": lambda world, me: world.sid.id,
+            "somebody who is not in it": lambda world, me: world.own.id,
             "one of my devices": lambda world, me: me.phone.id,
         },
         outsiders=frozenset(),

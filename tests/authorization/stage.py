@@ -82,7 +82,7 @@ def _unobserved() -> Iterator[None]:
 async def _peopled(server: Server, database_url: str, issuer: str) -> AsyncIterator[World]:
     db = await asyncpg.connect(database_url)
     try:
-        world = World(server, db, issuer)
+        world = World(server, db, database_url, issuer)
         await world.make()
         yield world
         world.leave()

@@ -128,8 +128,9 @@ _FLAWS = """
 class World:
     """Everybody, everything, and how to talk to it."""
 
-    def __init__(self, server: Server, db: asyncpg.Connection[Any], issuer: str) -> None:
-        self.server, self.issuer = server, issuer
+    def __init__(self, server: Server, db: asyncpg.Connection[Any], url: str, issuer: str) -> None:
+        """`url`: of the database, to which `db` is connected."""
+        self.server, self.url, self.issuer = server, url, issuer
         self.marks, self.ledger = Marks(), Ledger(db)
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
