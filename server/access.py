@@ -108,8 +108,9 @@ def channels_seen(field: str = "channels") -> Rule:
 
 
 async def _places_of(ctx: Context, channels: Sequence[UUID]) -> list[Place] | None:
-    found = await ctx.app.reach.watchable(ctx.db, ctx.user, list(channels))
-    return found if len(found) == len(set(channels)) else None
+    wanted = list(dict.fromkeys(channels))
+    found = await ctx.app.reach.watchable(ctx.db, ctx.user, wanted)
+    return found if len(found) == len(wanted) else None
 
 
 def channel_or_open(field: str = "channel") -> Rule:

@@ -32,7 +32,8 @@ PLAIN = {
     "api_key.scopes": "names of ops",
     "audit.action": "names of ops",
     "channel.avatar": "one of the built-in ones",
-    "channel.kind": "one of three",
+    "channel.kind": "one of ten",
+    "deed.action": "names of ops",
     "due.kind": "what is to be done",
     "fact.kind": "names of events",
     "friend.state": "one of three",
@@ -48,6 +49,8 @@ PLAIN = {
     "presence.status": "one of four",
     "scheduled.failed": "codes of refusals",
     "scheduled.mentions": "ids",
+    "space.avatar": "one of the built-in ones",
+    "space_member.roles": "ids",
     "ticket.kind": "one of five",
     "vote.options": "numbers",
 }

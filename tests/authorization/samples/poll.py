@@ -54,10 +54,11 @@ SAMPLES = {
         told={"poll.closed": GROUP},
         refused=NOT_THEIRS,
         wrong={
-            **blocked(_close, seq=2),
-            "somebody else's, as the owner": Wrong("forbidden", changed(_close, seq=2)),
             "what is no poll": Wrong("missing", changed(_close, seq=6)),
         },
+    ),
+    "close: somebody else's, as the owner": Sample(
+        changed(_close, seq=2), touches=TOMS, told={"poll.closed": GROUP}, refused={"blocker": "forbidden"}
     ),
     "close: one that was closed": Sample(
         changed(_close, seq=1), touches=frozenset({"group"}), refused=NOT_THEIRS, proves=lambda reply: reply["seq"] == 0
