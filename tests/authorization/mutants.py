@@ -70,6 +70,7 @@ def without_needs(world: World, op: str) -> Rule:
 
 # What is allowed is looked at again when the streams are held, by `ruling` or `Change.standing`.
 HELD_TO_NEEDS = (
+    "poll.close",
     "channel.create",
     "channel.delete",
     "channel.reorder",
@@ -88,7 +89,7 @@ HELD_TO_NEEDS = (
 )
 
 
-_OF_CHANNELS = ("channel.delete", "channel.remove_member")
+_OF_CHANNELS = ("poll.close", "channel.delete", "channel.remove_member")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.

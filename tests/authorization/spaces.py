@@ -108,6 +108,7 @@ class Settler(Builder):
         self._overwrite(blank, everyone, deny=("history",))
         for name in ("tom", "ann", "max"):
             self._say(blank, name, pinned_at=self._at, edited_at=self._at, reactions=("max u",))
+        self._ask(blank, 1, max=[0])
         shelf = self._room(club, "shelf", CLUB, kind="category")
         self._say(self._room(club, "book", CLUB, parent=shelf), "max")
         cellar = self._room(club, "cellar", MODS | {"kim"})
@@ -142,6 +143,7 @@ class Settler(Builder):
         self._tell(hall.id, "message.pinned", message=3, by=ann, at=self._at)
         self._say(hall, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann p",))
         self._say(hall, "kim")
+        self._ask(hall, 9, ann=[1], lea=[0])
 
     def _elsewhere(self) -> None:
         den = self._space("den", "fay", frozenset({"fay", "own"}), frozenset({"fay"}))
