@@ -89,11 +89,14 @@ HELD_TO_NEEDS = (
 )
 
 
-_OF_CHANNELS = ("poll.close", "channel.delete", "channel.remove_member")
+_OF_CHANNELS = ("poll.close", "channel.create", "channel.delete", "channel.remove_member")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
-NOT_TO_ONESELF = {"channel.remove_member": "channel.remove_member: not one of those who try"}
+NOT_TO_ONESELF = {
+    "channel.remove_member": "channel.remove_member: not one of those who try",
+    "member.ban": "member.ban: who is not in it",
+}
 
 
 @contextmanager
@@ -275,7 +278,6 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         (
             ("channel.update", "channel"),
             ("channel.delete", "channel"),
-            ("channel.remove_member", "channel"),
             ("channel.mute", "channel"),
             ("permission.set", "channel"),
             ("permission.clear", "channel"),
