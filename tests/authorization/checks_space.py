@@ -33,7 +33,6 @@ TEXTS = (
     Text(Structure, "member", "timed_out)", "False)", ("message.send", "member.kick")),
     Text(Structure, "member", "account == self.space.owner", "False", ("space.delete",)),
     Text(Structure, "seen_by", "member.timed_out, alone", "alone", ("space.get",)),
-    Text(Structure, "seen_by", "or member.account in self._named ", "", ("space.get",)),
     Text(outline, "_visible", "if allowed & access.VIEW:", "if True:", ("space.get", "space.update")),
     # who changes what
     Text(Ruling, "below", "not may_touch(self.me.member, found.member)", "False", _TOUCHING),

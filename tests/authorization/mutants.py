@@ -89,7 +89,7 @@ HELD_TO_NEEDS = (
 )
 
 
-_OF_CHANNELS = ("poll.close", "channel.create", "channel.delete", "channel.remove_member")
+_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -315,7 +315,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
-            *((op, "space") for op in HELD_TO_NEEDS if op not in _OF_CHANNELS),
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _NOT_SO),
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),
