@@ -40,7 +40,7 @@ TEXTS = (
     Text(spaces, "delete", "frame.name != (await _held(rule)).name", "False", ("space.delete",)),
     Text(spaces, "transfer", "not rule.me.member.owner", "False", ("space.transfer",)),
     Text(spaces, "leave", "me.member.owner", "False", ("space.leave",)),
-    Text(space, "add_channel", '("view",) if private else ()', "()", ("channel.create",)),
+    Text(channel, "add_channel", '("view",) if private else ()', "()", ("channel.create",)),
     Text(member, "update", 'check(rule.me.allowed, bits(["change_nick"]))', "pass", ("member.update",)),
     Text(member, "update", 'check(rule.me.allowed, bits(["manage_nicks"]))', "pass", ("member.update",)),
     Text(member, "update", "await rule.below(user.account)", "pass", ("member.update",)),
@@ -84,7 +84,7 @@ TEXTS = (
     Text(channel, "_residents", "if one is not None", "if True", ("channel.members",)),
     Text(Change, "check_seeing", "None in found", "False", ("message.edit",)),
     Text(grant.Grants, "_mentioning_others", "if one is None", "if False", ("message.send",)),
-    Text(posting, "_decided", " or not more.mentions", " or True", ("message.send",)),
+    Text(posting, "_decided", "not (more.mentions or more.poll)", "not more.poll", ("message.send",)),
     # who hears what
     Text(Reach, "watchable", "not bits(needs) & ~standing.allowed", "True", ("session.resume",)),
     Text(Reach, "places", ', "history")', ")", ("session.resume",)),

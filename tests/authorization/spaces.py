@@ -1,10 +1,10 @@
 """The spaces of the world, each with a canary in everything that is said there; also in the ids of what is hidden.
 
-club     max's. Its roles, the lowest first: fans (tom), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers and
+club     max's. Its roles, the lowest first: fans (tom, max), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers and
          mods may do everything but what chiefs may: they are administrators. kim is timed out, and eve was put out,
          both a moment ago: this process has not forgotten how they stood. ivy is banned, and sid, too, long ago
 den      fay's; own is in it
-hut      tom's; ann was in it until a moment ago
+hut      tom's; lea is in it, and ann was until a moment ago
 fair     fay's, and open; kim is in it. ivy and eve are banned
 ruins    tom's, in which ann was when it was deleted: nothing of it is gone yet
 
@@ -43,7 +43,7 @@ _ROLES: dict[str, tuple[Permission, ...]] = {
     "mods": _MODS,
     "chiefs": ("administrator",),
 }
-_HAVE = {"tom": "fans", "lea": "helpers", "ann": "mods", "bea": "mods", "kim": "mods", "cal": "chiefs"}
+_HAVE = {"tom": "fans", "lea": "helpers", "ann": "mods", "bea": "mods", "kim": "mods", "cal": "chiefs", "max": "fans"}
 
 
 class Space(Struct):
@@ -150,7 +150,9 @@ class Settler(Builder):
         self._role(den, "cooks", 1, ("manage_roles",))
         room = self._room(den, "stove", den.members)
         self._room(den, "larder", den.members, kind="category")
-        hut = self._space("hut", "tom", frozenset({"tom"}), frozenset({"tom"}), access=2)
+        hut = self._space("hut", "tom", frozenset({"tom", "lea"}), frozenset({"tom"}), access=2)
+        for row in self._rows["space_member"][-2:]:
+            row["roles"] = [self.spaces["club"].roles["fans"]]  # which means nothing here
         hearth = self._room(hut, "hearth", hut.members, was=("ann",))
         for channel, name in ((room, "own"), (hearth, "tom")):
             for _ in range(11):

@@ -68,6 +68,12 @@ SAMPLES = {
         told={"space.joined": ANN},
         proves=lambda reply: reply["name"] == _NEW,
     ),
+    "create: one more": Sample(
+        _create,
+        by="tom",
+        told={"space.joined": frozenset({"tom"})},
+        proves=lambda reply: reply["name"] == _NEW,
+    ),
     "get": Sample(_get, proves=_sees(6, 5, 2)),
     "get: by who sees less": Sample(_get, by="tom", proves=_sees(5, 4, 1)),
     "get: by who is timed out": Sample(
