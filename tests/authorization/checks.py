@@ -266,7 +266,13 @@ TEXTS = (
     Text(group, "_block", "await friend.part(change, account, user)", "pass", ("user.block: a friend",)),
     Text(group, "pair", "await friend.check_opening(change, one, other)", "pass", ("channel.open_direct",)),
     # what this process remembers
-    Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start",)),
+    Text(
+        Grants,
+        "known",
+        "stream.access == standing.access",
+        "True",
+        ("typing.start", "message.history: in a space, the same page from memory"),
+    ),
     Text(message, "history", "ctx.user not in stream.page.hiders", "True", ("message.history",)),
     Text(message, "_newest", "ctx.user in hiders", "False", ("message.history",)),
     # who is told
@@ -280,7 +286,7 @@ TEXTS = (
 )
 # What is looked at twice, on the way in and where it is done: each holds without the other.
 TWICE = {
-    "message.history": (
+    "message.history: before a seq": (
         Text(Grants, "known", "stream.access == standing.access", "True", ()),
         Text(Standing, "check", 'not rows or rows[0]["access"] != self.access', "False", ()),
     ),
@@ -303,6 +309,5 @@ FUNCTIONS = (
     Function("ON s.id = i.channel", "ON true"),
     Function("WHERE s.id = p.channel", ""),
     # of what is in a space
-    Function(f"WHEN {_VERSION}", "WHEN s.access"),
     Function("AND s.guard IS NULL AND EXISTS", "AND EXISTS", ("message.send: where only mods are",)),
 )

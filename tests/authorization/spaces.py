@@ -1,8 +1,8 @@
 """The spaces of the world, each with a canary in everything that is said there; also in the ids of what is hidden.
 
-club     max's. Its roles, the lowest first: fans (tom, max), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers and
-         mods may do everything but what chiefs may: they are administrators. kim is timed out, and eve was put out,
-         both a moment ago: this process has not forgotten how they stood. ivy is banned, and sid, too, long ago
+club     max's. Its roles, the lowest first: fans (tom, max), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers
+         and mods may do everything but what chiefs may: they are administrators. kim is timed out, and eve was put
+         out, both a moment ago: this process has not forgotten how they stood. ivy is banned, and sid is, too
 den      fay's; own is in it
 hut      tom's; lea is in it, and ann was until a moment ago
 fair     fay's, and open; kim is in it. ivy and eve are banned
@@ -151,8 +151,7 @@ class Settler(Builder):
         room = self._room(den, "stove", den.members)
         self._room(den, "larder", den.members, kind="category")
         hut = self._space("hut", "tom", frozenset({"tom", "lea"}), frozenset({"tom"}), access=2)
-        for row in self._rows["space_member"][-2:]:
-            row["roles"] = [self.spaces["club"].roles["fans"]]  # which means nothing here
+        self._rows["space_member"][-1]["roles"] = [self.spaces["club"].roles["fans"]]  # which means nothing here
         hearth = self._room(hut, "hearth", hut.members, was=("ann",))
         for channel, name in ((room, "own"), (hearth, "tom")):
             for _ in range(11):
