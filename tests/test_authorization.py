@@ -133,16 +133,6 @@ async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> No
             await _noticed(world, "without asking what is allowed, twice", played, matrix.OTHERS)
 
 
-@pytest.mark.parametrize("name", mutants.HELD_TO_NEEDS)
-async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> None:
-    """A rule that does not ask what is allowed lets nobody get any further; without the second look they would."""
-    played = mutants.NOT_TO_ONESELF.get(name, name)
-    with mutants.ruled(world, name, mutants.without_needs(world, name)):
-        await matrix.run(world, played, matrix.OTHERS)
-        with mutants.without_held_needs():
-            await _noticed(world, "without asking what is allowed, twice", played, matrix.OTHERS)
-
-
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:

@@ -20,6 +20,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "draft": ("t.account", "t.channel"),
     "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
     "fact": ("t.stream",),
+    "follow": ("t.account", "t.thread"),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
     "invite": ("t.space",),
@@ -41,6 +42,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "space": ("t.id",),
     "space_member": ("t.account", "t.space"),
     "stream": ("t.id",),
+    "thread": ("t.id", "t.parent"),
     "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.

@@ -33,7 +33,6 @@ PLAIN = {
     "audit.action": "names of ops",
     "channel.avatar": "one of the built-in ones",
     "channel.kind": "one of ten",
-    "deed.action": "names of ops",
     "due.kind": "what is to be done",
     "deed.action": "names of ops",
     "fact.kind": "names of events",
