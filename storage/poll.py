@@ -9,7 +9,7 @@ from protocol.codec import encode
 from protocol.message import Poll
 from protocol.poll import Vote, Votes
 from storage.pool import Database, Transaction
-from storage.standing import Standing
+from storage.standing import ACCESS, Standing
 
 _NOBODY = UUID(int=0)
 
@@ -25,8 +25,8 @@ async def chosen(db: Database, channel: UUID, seq: int, account: UUID) -> list[i
 async def own(db: Database, viewer: UUID, channel: Standing, seq: int) -> list[int]:
     """What the viewer has chosen in a channel that they are in."""
     rows = await db.fetch(
-        """
-        SELECT s.access, v.options FROM stream s
+        f"""
+        SELECT {ACCESS} AS access, v.options FROM stream s
           LEFT JOIN vote v ON v.channel = s.id AND v.seq = $2 AND v.account = $3 WHERE s.id = $1
         """,
         channel.id,
@@ -40,8 +40,8 @@ async def own(db: Database, viewer: UUID, channel: Standing, seq: int) -> list[i
 async def page(db: Database, channel: Standing, seq: int, after: UUID | None, limit: int) -> Votes:
     """Everybody's votes, in no order but one, strictly after somebody's."""
     rows = await db.fetch(
-        """
-        SELECT s.access, v.* FROM stream s LEFT JOIN LATERAL (
+        f"""
+        SELECT {ACCESS} AS access, v.* FROM stream s LEFT JOIN LATERAL (
             SELECT account, options, at FROM vote WHERE channel = s.id AND seq = $2 AND account > $3
              ORDER BY account LIMIT $4) v ON true
          WHERE s.id = $1

@@ -116,10 +116,11 @@ async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -
 async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, field: str) -> None:
     """The rule lets everybody pass, and yet nobody gets any further; without the second look they would."""
     rule = mutants.for_anybody(world, name, field)
+    played = mutants.NOT_TO_ONESELF.get(name, name)
     with mutants.ruled(world, name, rule):
-        await matrix.run(world, name, matrix.IDS)
+        await matrix.run(world, played, matrix.IDS)
         with mutants.RECHECKED[name, field]():
-            await _noticed(world, f"with {field} for anybody, twice", name, matrix.IDS)
+            await _noticed(world, f"with {field} for anybody, twice", played, matrix.IDS)
 
 
 @pytest.mark.parametrize("name", mutants.HELD_TO_NEEDS)
@@ -222,7 +223,7 @@ async def test_what_is_hidden_is_missing_to_the_byte_and_to_the_query(world: Wor
                 break
         assert told == ghost, f"{name}: {told}, not {ghost}"
         count += 1
-    assert count > 40
+    assert count >= 40
     await _back(world)
 
 

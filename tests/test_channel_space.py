@@ -473,3 +473,9 @@ async def test_an_api_key_without_messages_watches_nothing(ann: Person, server: 
         opened = await bot.call(SessionOpen(token=made.secret))
         assert [one.space.id for one in opened.spaces] == [club.id]
         assert await refused(bot, ChannelWatch(channels=[room])) == "forbidden"
+
+
+async def test_a_channel_that_is_named_twice_is_watched_once(ann: Person) -> None:
+    club = await community(ann)
+    room = await club.room()
+    assert [one.channel for one in (await ann.call(ChannelWatch(channels=[room, room]))).channels] == [room]

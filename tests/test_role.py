@@ -179,3 +179,13 @@ async def test_all_devices_of_a_member_are_told_of_their_roles(ann: Person, bob:
     role = await club.role("r", to=bob)
     for one in (bob, other):
         assert (await one.wait_for(MemberChanged)).member.roles == [role]
+
+
+async def test_who_stands_low_still_puts_roles_in_order_when_others_were_deleted(ann: Person, bob: Person) -> None:
+    club = await community(ann, bob)
+    top, gone = await club.role("top", "manage_roles", to=bob), await club.role("gone")
+    one, other = await club.role("one"), await club.role("other")
+    await ann.call(RoleDelete(space=club.id, role=gone))
+    await bob.call(RoleReorder(space=club.id, roles=[top, other, one]))
+    assert [role.id for role in (await club.seen(ann)).roles] == [club.id, one, other, top]
+    assert await refused(bob, RoleReorder(space=club.id, roles=[other, top, one])) == "forbidden"

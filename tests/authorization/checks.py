@@ -235,7 +235,7 @@ TEXTS = (
     Text(message, "edit", "await change.check_seeing(channel.id, mentions)", "pass", ("message.edit",)),
     Text(message, "_delete", "check(standing.allowed, _MANAGE)", "pass", ("message.delete", "message.delete_many")),
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
-    Text(posting, "_decided", "channel.writes and", "", ("message.send",)),
+    Text(posting, "_decided", "channel.writes\n", "True\n", ("message.send",)),
     Text(scheduled, "_held", "held.begun", "False", ("scheduled.update", "scheduled.cancel")),
     Text(scheduled, "_check_unsent", "is not None", "is False", ("scheduled.create",)),
     # who may choose, and who is told what
@@ -253,7 +253,7 @@ TEXTS = (
         "list(options)",
         ("poll.vote: for the first time",),
     ),
-    Text(poll, "close", '["send"] if message.author == user else ["manage_messages"]', "[]", ("poll.close",)),
+    Text(poll, "close", "if message.author == user else", "if True else", ("poll.close",)),
     Text(poll_ops, "voters", "message.poll.anonymous", "False", ("poll.voters",)),
     # who may turn to whom, and who is told what has become of it
     Text(friend, "request", "me == user", "False", ("friend.request",)),
@@ -266,7 +266,13 @@ TEXTS = (
     Text(group, "_block", "await friend.part(change, account, user)", "pass", ("user.block: a friend",)),
     Text(group, "pair", "await friend.check_opening(change, one, other)", "pass", ("channel.open_direct",)),
     # what this process remembers
-    Text(Grants, "known", "stream.access == standing.access", "True", ("typing.start",)),
+    Text(
+        Grants,
+        "known",
+        "stream.access == standing.access",
+        "True",
+        ("typing.start", "message.history: in a space, the same page from memory"),
+    ),
     Text(message, "history", "ctx.user not in stream.page.hiders", "True", ("message.history",)),
     Text(message, "_newest", "ctx.user in hiders", "False", ("message.history",)),
     # who is told
@@ -280,7 +286,7 @@ TEXTS = (
 )
 # What is looked at twice, on the way in and where it is done: each holds without the other.
 TWICE = {
-    "message.history": (
+    "message.history: before a seq": (
         Text(Grants, "known", "stream.access == standing.access", "True", ()),
         Text(Standing, "check", 'not rows or rows[0]["access"] != self.access', "False", ()),
     ),
@@ -303,6 +309,5 @@ FUNCTIONS = (
     Function("ON s.id = i.channel", "ON true"),
     Function("WHERE s.id = p.channel", ""),
     # of what is in a space
-    Function(f"WHEN {_VERSION}", "WHEN s.access"),
     Function("AND s.guard IS NULL AND EXISTS", "AND EXISTS", ("message.send: where only mods are",)),
 )

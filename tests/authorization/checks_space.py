@@ -1,6 +1,6 @@
 """Functions that decide about spaces, without one of their checks."""
 
-from server import access, grant, outline, posting, space
+from server import access, grant, group, outline, posting, space
 from server.fact import Change
 from server.handlers import channel, member, message, permission, reaction, role, scheduled
 from server.handlers import session as sessions
@@ -33,7 +33,6 @@ TEXTS = (
     Text(Structure, "member", "timed_out)", "False)", ("message.send", "member.kick")),
     Text(Structure, "member", "account == self.space.owner", "False", ("space.delete",)),
     Text(Structure, "seen_by", "member.timed_out, alone", "alone", ("space.get",)),
-    Text(Structure, "seen_by", "or member.account in self._named ", "", ("space.get",)),
     Text(outline, "_visible", "if allowed & access.VIEW:", "if True:", ("space.get", "space.update")),
     # who changes what
     Text(Ruling, "below", "not may_touch(self.me.member, found.member)", "False", _TOUCHING),
@@ -41,7 +40,7 @@ TEXTS = (
     Text(spaces, "delete", "frame.name != (await _held(rule)).name", "False", ("space.delete",)),
     Text(spaces, "transfer", "not rule.me.member.owner", "False", ("space.transfer",)),
     Text(spaces, "leave", "me.member.owner", "False", ("space.leave",)),
-    Text(space, "add_channel", '("view",) if private else ()', "()", ("channel.create",)),
+    Text(channel, "add_channel", '("view",) if private else ()', "()", ("channel.create",)),
     Text(member, "update", 'check(rule.me.allowed, bits(["change_nick"]))', "pass", ("member.update",)),
     Text(member, "update", 'check(rule.me.allowed, bits(["manage_nicks"]))', "pass", ("member.update",)),
     Text(member, "update", "await rule.below(user.account)", "pass", ("member.update",)),
@@ -80,10 +79,12 @@ TEXTS = (
     Text(reaction, "remove", 'channel.id, "react")', "channel.id)", ("reaction.remove",)),
     Text(scheduled, "create", 'channel.id, "send")', "channel.id)", ("scheduled.create",)),
     Text(message, "_tell_receipt", "and channel.space is None", "", ("message.mark_read",)),
+    Text(channel, "_update_in", ', "manage_channels")', ")", ("channel.update",)),
+    Text(group, "update", 'check(standing.allowed, bits(["manage_channels"]))', "pass", ("channel.update",)),
     Text(channel, "_residents", "if one is not None", "if True", ("channel.members",)),
     Text(Change, "check_seeing", "None in found", "False", ("message.edit",)),
     Text(grant.Grants, "_mentioning_others", "if one is None", "if False", ("message.send",)),
-    Text(posting, "_decided", " or not more.mentions", " or True", ("message.send",)),
+    Text(posting, "_decided", "not (more.mentions or more.poll)", "not more.poll", ("message.send",)),
     # who hears what
     Text(Reach, "watchable", "not bits(needs) & ~standing.allowed", "True", ("session.resume",)),
     Text(Reach, "places", ', "history")', ")", ("session.resume",)),

@@ -111,6 +111,8 @@ class Memory:
         grants._standings.clear()
         grants._count = 0
         self._server.structures._known = self._structures.copy()
+        for structure in self._structures.values():
+            structure._seen.clear()
         for channel in self._channels:
             for name, standing in channel.before.items():
                 grants.keep(self._people[name].id, standing)

@@ -70,8 +70,8 @@ def without_needs(world: World, op: str) -> Rule:
 
 # What is allowed is looked at again when the streams are held, by `ruling` or `Change.standing`.
 HELD_TO_NEEDS = (
+    "poll.close",
     "channel.create",
-    "channel.update",
     "channel.delete",
     "channel.reorder",
     "channel.remove_member",
@@ -89,11 +89,14 @@ HELD_TO_NEEDS = (
 )
 
 
-_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
+_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
-NOT_TO_ONESELF = {"channel.remove_member": "channel.remove_member: not one of those who try"}
+NOT_TO_ONESELF = {
+    "channel.remove_member": "channel.remove_member: not one of those who try",
+    "member.ban": "member.ban: who is not in it",
+}
 
 
 @contextmanager
@@ -275,7 +278,6 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         (
             ("channel.update", "channel"),
             ("channel.delete", "channel"),
-            ("channel.remove_member", "channel"),
             ("channel.mute", "channel"),
             ("permission.set", "channel"),
             ("permission.clear", "channel"),
@@ -313,7 +315,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
-            *((op, "space") for op in HELD_TO_NEEDS if op not in _OF_CHANNELS),
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _NOT_SO),
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),

@@ -13,8 +13,8 @@ _DELETED = "message.delete"
 
 _STANDING = (
     *each(_MEMBER, "typing.start", "message.history", "message.get"),
-    query("c.members = 2 AND NOT", "c.members = 2", "typing.start", "message.send"),
-    swap("c.members = 2 AND NOT", "true OR NOT", "typing.start", "message.send", "message.edit", "reaction.add"),
+    query("(c.members <> 2 OR ", "c.members <> 2 OR ", "typing.start", "message.send"),
+    swap("(c.members <> 2 OR", "(false AND", "typing.start", "message.send", "message.edit", "reaction.add"),
     swap(_BETWEEN, "IN ((d.low, d.high))", "typing.start", "message.send"),
     swap(_BETWEEN, "IN ((d.high, d.low))", "typing.start", "message.send"),
     query("WHERE d.channel = c.id", "d.channel = c.id", "message.forward"),

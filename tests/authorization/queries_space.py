@@ -8,8 +8,8 @@ from tests.authorization.queries import each, query, swap
 _NOT_KEPT_OUT = "space.join: not kept out of this one"
 
 _STANDING = (
-    *each("{p.id = c.space AND p.deleted_at IS NULL}", "channel.get", "message.send"),
-    *each("{r.space = p.id AND r.account = t.account}", "channel.get", "message.send"),
+    query("p.id = c.space AND p.deleted_at IS NULL", "p.id = c.space", "channel.get", "message.send"),
+    *each("{r.space = p.id AND r.account = t.account}", "message.send"),
     swap("m.account IS NOT NULL OR r.account IS NOT NULL", "true", "channel.get"),
     query("p.id = t.space AND p.deleted_at IS NULL", "p.deleted_at IS NULL", "space.get", "space.leave"),
     *each("{m.space = p.id AND m.account = t.account}", "space.get", "member.search"),
@@ -17,14 +17,14 @@ _STANDING = (
     query("WHERE c.space = p.id AND c.kind <> 'thread'", "c.space = p.id", "space.update"),
 )
 _SPACES = (
-    *each("WHERE {p.id = $2 AND p.deleted_at IS NULL}\n", "space.join"),
+    query("WHERE p.id = $2 AND p.deleted_at IS NULL\n", "p.id = $2", "space.join"),
     swap("(p.open AND NOT EXISTS", "(true AND NOT EXISTS", "space.join"),
     query(
         "b.space = p.id AND b.account = $1)\n                OR",
         "b.space = p.id",
         _NOT_KEPT_OUT,
     ),
-    *each("{m.space = p.id AND m.account = $1})\n        ", "space.join"),
+    *each("{m.space = p.id AND m.account = $1}))\n", "space.join"),
     *each("{p.creator = $1 AND p.nonce = $2}", "space.create"),
     query("WHERE p.open AND p.deleted_at", "p.open", "space.discover"),
     *each("WHERE {b.space = p.id AND b.account = $1})\n         ORDER", "space.discover"),
@@ -37,7 +37,6 @@ _SPACES = (
     query("WHERE c.id = n.id", "c.id = n.id", "channel.reorder"),
     query("owner = NULL WHERE id = $1", "id = $1", "space.delete"),
     query("DELETE FROM space_member WHERE space = $1 AND account = ANY", "space = $1", "space.delete"),
-    query("SELECT id FROM channel WHERE space = $1", "space = $1", "space.delete"),
 )
 _ROLES = (
     query("WHERE space = $1 AND position >= $2", "space = $1", "role.create"),

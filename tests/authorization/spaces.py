@@ -1,10 +1,10 @@
 """The spaces of the world, each with a canary in everything that is said there; also in the ids of what is hidden.
 
-club     max's. Its roles, the lowest first: fans (tom), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers and
-         mods may do everything but what chiefs may: they are administrators. kim is timed out, and eve was put out,
-         both a moment ago: this process has not forgotten how they stood. ivy is banned, and sid, too, long ago
+club     max's. Its roles, the lowest first: fans (tom, max), helpers (lea), mods (ann, bea, kim), chiefs (cal). Helpers
+         and mods may do everything but what chiefs may: they are administrators. kim is timed out, and eve was put
+         out, both a moment ago: this process has not forgotten how they stood. ivy is banned, and sid is, too
 den      fay's; own is in it
-hut      tom's; ann was in it until a moment ago
+hut      tom's; lea is in it, and ann was until a moment ago
 fair     fay's, and open; kim is in it. ivy and eve are banned
 ruins    tom's, in which ann was when it was deleted: nothing of it is gone yet
 
@@ -43,7 +43,7 @@ _ROLES: dict[str, tuple[Permission, ...]] = {
     "mods": _MODS,
     "chiefs": ("administrator",),
 }
-_HAVE = {"tom": "fans", "lea": "helpers", "ann": "mods", "bea": "mods", "kim": "mods", "cal": "chiefs"}
+_HAVE = {"tom": "fans", "lea": "helpers", "ann": "mods", "bea": "mods", "kim": "mods", "cal": "chiefs", "max": "fans"}
 
 
 class Space(Struct):
@@ -108,6 +108,7 @@ class Settler(Builder):
         self._overwrite(blank, everyone, deny=("history",))
         for name in ("tom", "ann", "max"):
             self._say(blank, name, pinned_at=self._at, edited_at=self._at, reactions=("max u",))
+        self._ask(blank, 1, max=[0])
         shelf = self._room(club, "shelf", CLUB, kind="category")
         self._say(self._room(club, "book", CLUB, parent=shelf), "max")
         cellar = self._room(club, "cellar", MODS | {"kim"})
@@ -142,13 +143,15 @@ class Settler(Builder):
         self._tell(hall.id, "message.pinned", message=3, by=ann, at=self._at)
         self._say(hall, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann p",))
         self._say(hall, "kim")
+        self._ask(hall, 9, ann=[1], lea=[0])
 
     def _elsewhere(self) -> None:
         den = self._space("den", "fay", frozenset({"fay", "own"}), frozenset({"fay"}))
         self._role(den, "cooks", 1, ("manage_roles",))
         room = self._room(den, "stove", den.members)
         self._room(den, "larder", den.members, kind="category")
-        hut = self._space("hut", "tom", frozenset({"tom"}), frozenset({"tom"}), access=2)
+        hut = self._space("hut", "tom", frozenset({"tom", "lea"}), frozenset({"tom"}), access=2)
+        self._rows["space_member"][-1]["roles"] = [self.spaces["club"].roles["fans"]]  # which means nothing here
         hearth = self._room(hut, "hearth", hut.members, was=("ann",))
         for channel, name in ((room, "own"), (hearth, "tom")):
             for _ in range(11):

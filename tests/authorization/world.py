@@ -402,8 +402,7 @@ class World:
         }
 
     def owners(self, names: Collection[str | None]) -> set[str | None]:
-        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`,
-        `role <name>`; None stays nobody."""
+        """Owners of rows: a person, a channel, `<channel> <seq>` (0: what is due), `<channel> *`, `role <name>`."""
         found: set[str | None] = set()
         for name in names:
             if name is None or name in self.people or name in self.channels or name in self.spaces:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from protocol import channel, draft, message, reaction, scheduled, typing
+from protocol import channel, draft, message, poll, reaction, scheduled, typing
 from protocol.frame import Request
 from tests.authorization.kinds import NO_RESIDENTS, OUTSIDERS
 from tests.authorization.sample import Making, Sample, Wrong
@@ -185,7 +185,7 @@ MESSAGES = {
         changed(_delete, seq=9),
         by="kim",
         in_space=True,
-        touches=frozenset({"hall", "hall 9"}),
+        touches=frozenset({"hall", "hall 9", "ann", "lea"}),
         told={"message.deleted": CLUB},
         refused={"member": "forbidden"},
     ),
@@ -259,6 +259,28 @@ REACTIONS = {
         wrong=_unread(_remove),
     ),
     "list: in a space": _reading(_hall(reaction.ReactionList, seq=1), lambda reply: len(reply["reactions"]) == 4),
+}
+_vote, _close = _hall(poll.PollVote, seq=9, options=[0]), _hall(poll.PollClose, seq=9)
+_KIMS = frozenset({"hall", "hall 9"})
+POLLS = {
+    "vote: in a space": Sample(
+        _vote,
+        in_space=True,
+        touches=_KIMS,
+        told={"poll.voted": CLUB, "poll.chosen": ANN},
+        refused=_TIMED_OUT,
+        wrong=_unread(_vote, seq=1),
+    ),
+    "close: in a space, somebody else's": Sample(
+        _close,
+        in_space=True,
+        touches=_KIMS,
+        told={"poll.closed": CLUB},
+        refused=LACKING,
+        wrong=_unread(_close, seq=1),
+    ),
+    "get: in a space": _reading(_hall(poll.PollGet, seq=9), lambda reply: reply["chosen"] == [1], seq=1),
+    "voters: in a space": _reading(_hall(poll.PollVoters, seq=9), lambda reply: len(reply["votes"]) == 2, seq=1),
 }
 _start, _stop = _hall(typing.TypingStart), _hall(typing.TypingStop)
 TYPING = {

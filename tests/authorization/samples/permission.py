@@ -77,6 +77,12 @@ SAMPLES = {
         told={"space.changed": frozenset({"ann", "tom", "bea", "lea"})},
         refused=_BELOW_CHIEFS,
     ),
+    "clear: of a member, of whom there is none": Sample(
+        changed(_clear, role=None, user=person("lea")),
+        in_space=True,
+        touches=_TOUCHES,
+        refused=LACKING | {"lower role": "forbidden"},
+    ),
     "explain": Sample(
         _explain, in_space=True, refused={"timed out": "forbidden"}, proves=lambda reply: reply["allowed"] is True
     ),

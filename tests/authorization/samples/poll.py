@@ -3,6 +3,7 @@
 from protocol.poll import PollClose, PollGet, PollVote, PollVoters
 from tests.authorization.channels import GROUP
 from tests.authorization.sample import Sample, Wrong
+from tests.authorization.samples import hall
 from tests.authorization.samples.channel import ANN, NOT_THEIRS
 from tests.authorization.samples.message import TOMS, blocked
 from tests.authorization.samples.proofs import changed
@@ -33,7 +34,7 @@ def _after_all(world: World) -> PollVoters:
     return PollVoters(channel=world.channels["group"].id, seq=2, after=last)
 
 
-SAMPLES = {
+SAMPLES = hall.POLLS | {
     "vote": Sample(
         _vote,
         touches=TOMS,
@@ -54,10 +55,11 @@ SAMPLES = {
         told={"poll.closed": GROUP},
         refused=NOT_THEIRS,
         wrong={
-            **blocked(_close, seq=2),
-            "somebody else's, as the owner": Wrong("forbidden", changed(_close, seq=2)),
             "what is no poll": Wrong("missing", changed(_close, seq=6)),
         },
+    ),
+    "close: somebody else's, as the owner": Sample(
+        changed(_close, seq=2), touches=TOMS, told={"poll.closed": GROUP}, refused={"blocker": "forbidden"}
     ),
     "close: one that was closed": Sample(
         changed(_close, seq=1), touches=frozenset({"group"}), refused=NOT_THEIRS, proves=lambda reply: reply["seq"] == 0
