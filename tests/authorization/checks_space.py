@@ -83,7 +83,7 @@ TEXTS = (
     Text(channel, "_residents", "if one is not None", "if True", ("channel.members",)),
     Text(Change, "check_seeing", "None in found", "False", ("message.edit",)),
     Text(grant.Grants, "_mentioning_others", "if one is None", "if False", ("message.send",)),
-    Text(posting, "_decided", " or not more.mentions", " or True", ("message.send",)),
+    Text(posting, "_decided", " or not (more.mentions or more.poll)", " or True", ("message.send",)),
     # who hears what
     Text(Reach, "watchable", "not bits(needs) & ~standing.allowed", "True", ("session.resume",)),
     Text(Reach, "places", ', "history")', ")", ("session.resume",)),

@@ -27,7 +27,20 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 # What is done there changes nothing about the socket that it was done with.
 _LEAVE_SOCKETS_ALONE = {
-    *("channel", "draft", "friend", "member", "message", "permission", "poll", "reaction", "role", "scheduled", "space"),
+    *(
+        "channel",
+        "draft",
+        "friend",
+        "member",
+        "message",
+        "permission",
+        "poll",
+        "reaction",
+        "role",
+        "scheduled",
+        "space",
+    ),
+    *("invite", "thread"),
     *("typing", "user"),
 }
 
@@ -331,7 +344,7 @@ async def hidden(part: Part) -> None:
     await _silence(part)
 
 
-def _with(frame: Request[Any], field: str, id: UUID | int) -> Request[Any]:
+def _with(frame: Request[Any], field: str, id: UUID | int | str) -> Request[Any]:
     """The frame with another id; where there is a list, with one more."""
     now = getattr(frame, field)
     return msgspec.structs.replace(frame, **{field: [*now, id] if isinstance(now, list) else id})
