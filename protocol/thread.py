@@ -62,7 +62,6 @@ class ExportedThread(Body, frozen=True):
     """A thread that you follow, or do not want to follow."""
 
     id: UUID
-    name: str
     opened: Annotated[bool, Meta(description="Whether by you.")]
     followed: bool
 

@@ -42,7 +42,7 @@ log = logging.getLogger("onesocket.thread")
 
 _IN = ("text", "broadcast", "forum")
 _MOST_ACTIVE = 5000
-_MANAGE = bits(["manage_threads"])
+_MANAGE, _WRITE = bits(["manage_threads"]), bits(["send_in_threads"])
 _EVERY, _AT_ONCE, _BREATH = 60.0, 100, 0.02
 
 
@@ -74,6 +74,8 @@ async def open_(app: Server, user: UUID, channel: Standing, frame: ThreadOpen) -
         raise Invalid("threads are in text channels, broadcasts and forums", field="channel")
     if channel.kind == "forum" and frame.text is None:
         raise Invalid("in a forum a thread begins with a message", field="text")
+    if frame.text is not None:
+        check(channel.allowed, _WRITE)
     made = await threads.made_with(app.pool, user, frame.nonce) or await _create(app, user, channel, frame)
     if made.channel != channel.id:
         raise Conflict("this nonce stands for a thread in another channel", field="nonce")

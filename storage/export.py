@@ -142,7 +142,7 @@ async def threads(db: Database, account: UUID, after: str, limit: int) -> list[t
     """The threads that it has opened or written in, or follows."""
     rows = await db.fetch(
         """
-        SELECT c.id, c.name, coalesce(c.creator = $1, false) AS opened, f.followed
+        SELECT c.id, coalesce(c.creator = $1, false) AS opened, f.followed
           FROM follow f JOIN channel c ON c.id = f.thread
          WHERE f.account = $1 AND f.thread > $2 ORDER BY f.thread LIMIT $3
         """,

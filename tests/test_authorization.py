@@ -20,6 +20,7 @@ from tests.authorization import (
     absence,
     checks,
     checks_space,
+    checks_way,
     endings,
     locks,
     losses,
@@ -31,6 +32,7 @@ from tests.authorization import (
     queries_friend,
     queries_poll,
     queries_space,
+    queries_way,
 )
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
@@ -45,6 +47,7 @@ QUERIES = (
     *queries_friend.QUERIES,
     *queries_poll.QUERIES,
     *queries_space.QUERIES,
+    *queries_way.QUERIES,
 )
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -147,7 +150,9 @@ async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: 
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS), ids=lambda one: one.name
+)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):

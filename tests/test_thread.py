@@ -522,8 +522,8 @@ async def test_a_deleted_account_follows_nothing(ann: Person, bob: Person, hall:
     made, refused_ = await thread(bob, hall), await thread(ann, hall)
     await bob.call(ThreadUnfollow(thread=refused_.id))
     assert (await bob.call(AccountExport())).threads == [
-        ExportedThread(id=made.id, name="thread", opened=True, followed=True),
-        ExportedThread(id=refused_.id, name="thread", opened=False, followed=False),
+        ExportedThread(id=made.id, opened=True, followed=True),
+        ExportedThread(id=refused_.id, opened=False, followed=False),
     ]
     await bob.call(AccountDelete(password=Person.password))
 

@@ -18,7 +18,7 @@ from server import access, attempt
 from server import invite as inviting
 from server.access import in_space, role_in
 from server.context import Context
-from server.invite import invited, may_revoke, own_invite
+from server.invite import invited, own_invite
 from server.router import op
 from server.rule import LOGGED_IN
 from server.space import ruling
@@ -61,7 +61,7 @@ async def revoke(ctx: Context, frame: InviteRevoke, invite: Invite) -> Nothing:
     """At once, on all processes."""
     async with ruling(ctx, invite.space) as rule:
         found = await invites.beside(rule.tx, ctx.user, invite.code)
-        if found is None or not may_revoke(rule.me, found):
+        if found is None or not inviting.may_revoke(rule.me, found):
             raise Missing
         await invites.revoke(rule.tx, found.code)
         await rule.note("invite.revoke", None, inviting.masked(found), None, "")

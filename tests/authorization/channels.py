@@ -63,6 +63,8 @@ _TABLES = (
     "mark",
     "deed",
     "invite",
+    "thread",
+    "follow",
 )
 
 

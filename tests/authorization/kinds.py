@@ -19,7 +19,7 @@ EVERYBODY_ELSE = frozenset({"stranger", "blocked", "blocker", "administrator", "
 OUTSIDERS = frozenset({"stranger", "blocked", "administrator", "owner", "ex-member", "foreign owner"})
 # Of those who try in spaces (actors.py).
 NO_RESIDENTS = frozenset({"banned", "kicked"})
-Choosing = Callable[[World, Person], UUID | int]
+Choosing = Callable[[World, Person], UUID | int | str]
 
 
 class Kind(Struct, frozen=True):
@@ -30,7 +30,7 @@ class Kind(Struct, frozen=True):
 
     hidden: Mapping[str, Choosing]
     outsiders: frozenset[str]
-    nothing: Callable[[], UUID | int] = new_id
+    nothing: Callable[[], UUID | int | str] = new_id
 
 
 def _channel(name: str) -> Choosing:
@@ -111,6 +111,27 @@ KINDS = {
             "my account": lambda world, me: me.id,
         },
         outsiders=OUTSIDERS | NO_RESIDENTS,
+    ),
+    "thread": Kind(
+        hidden={
+            "one in a channel that I do not see": _channel("whisper"),
+            "one in somebody else's space": _channel("smoke"),
+            "a channel": _channel("hall"),
+            "a group of mine": _channel("group"),
+            "a space that I am in": _space("club"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=OUTSIDERS | NO_RESIDENTS,
+    ),
+    "invite": Kind(
+        hidden={
+            "one into a space that I am kept out of": lambda world, me: world.codes["den"],
+            "one whose time is over": lambda world, me: world.codes["old"],
+            "one that is used up": lambda world, me: world.codes["used"],
+            "one into a space that was deleted": lambda world, me: world.codes["ruins"],
+        },
+        outsiders=frozenset(),
+        nothing=lambda: "abcdefghjkmn",
     ),
     "role in space": Kind(
         hidden={

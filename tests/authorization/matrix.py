@@ -40,7 +40,7 @@ _LEAVE_SOCKETS_ALONE = {
         "scheduled",
         "space",
     ),
-    *("scheduled", "space", "typing", "user"),
+    *("invite", "scheduled", "space", "thread", "typing", "user"),
 }
 
 
@@ -343,7 +343,7 @@ async def hidden(part: Part) -> None:
     await _silence(part)
 
 
-def _with(frame: Request[Any], field: str, id: UUID | int) -> Request[Any]:
+def _with(frame: Request[Any], field: str, id: UUID | int | str) -> Request[Any]:
     """The frame with another id; where there is a list, with one more."""
     now = getattr(frame, field)
     return msgspec.structs.replace(frame, **{field: [*now, id] if isinstance(now, list) else id})

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol import permission
+from protocol.invite import Invite
 from protocol.permission import MANAGE_ROLES, Permission
 from server import access, friend, group
 from server.context import Context, Session
@@ -28,8 +29,9 @@ from server.handlers import channel as handlers
 from server.handlers import role
 from server.rule import LOGGED_IN, Bind, Rule
 from server.structure import Resident, Structures
+from storage import invite as invites
 from storage import space as spaces
-from storage.pool import Pool
+from storage.pool import Pool, Transaction
 from storage.standing import Standing
 from tests.authorization.matrix import GATES, IDS, ROWS, Scene
 from tests.authorization.queries import queried, query
@@ -86,10 +88,18 @@ HELD_TO_NEEDS = (
     "role.reorder",
     "role.grant",
     "role.revoke",
+    "invite.create",
+    "thread.open",
 )
 
 
+<<<<<<< HEAD
 _NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member")
+=======
+_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
+# Where it may be done by nobody whom it could be found for.
+_BY_NONE = ("invite.create", "thread.open")
+>>>>>>> 77704a27b317233e8a1727ff6f7fac9ec593363c
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -175,6 +185,7 @@ class Viewer(Struct, frozen=True):
     app: Any
     db: Any
     user: UUID
+    address: str = "127.0.0.1"
 
 
 @contextmanager
@@ -273,6 +284,22 @@ def _holding() -> AbstractContextManager[Any]:
     return patch.object(role, "_held", lambda *_: None)
 
 
+async def _any_invite(tx: Transaction, account: UUID, code: str) -> Invite | None:
+    """An invite, whatever it is still good for, and for whom."""
+    row = await tx.fetchrow(f"SELECT {invites.COLUMNS} FROM invite i WHERE i.code = $1", code)
+    return invites.invite(row) if row else None
+
+
+def _letting() -> AbstractContextManager[Any]:
+    return patch.object(invites, "letting", _any_invite)
+
+
+@contextmanager
+def _revoking() -> Iterator[None]:
+    with _sitting(), queried(query("AND m.account = $1 WHERE i.code = $2", "m.account = $1")):
+        yield
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
@@ -292,9 +319,13 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("reaction.remove", "channel"),
             ("poll.vote", "channel"),
             ("poll.close", "channel"),
+            ("thread.update", "thread"),
+            ("thread.delete", "thread"),
         ),
         _standing,
     ),
+    ("invite.accept", "code"): _letting,
+    ("invite.revoke", "code"): _revoking,
     ("channel.join", "channel"): _entry,
     ("channel.get", "channel"): _seeing,
     ("space.join", "space"): _entering,
@@ -315,7 +346,11 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
+<<<<<<< HEAD
             *((op, "space") for op in HELD_TO_NEEDS if op not in _NOT_SO),
+=======
+            *((op, "space") for op in HELD_TO_NEEDS if op not in (*_OF_CHANNELS, *_BY_NONE)),
+>>>>>>> 77704a27b317233e8a1727ff6f7fac9ec593363c
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),

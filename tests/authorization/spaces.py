@@ -32,10 +32,12 @@ from tests.authorization.channels import EVERYTHING, Builder, Channel
 
 CLUB = frozenset({"ann", "tom", "kim", "bea", "lea", "cal", "max"})
 MODS = frozenset({"ann", "bea", "cal", "max"})
-_EVERYONE: tuple[Permission, ...] = ("view", "history", "send", "react", "change_nick")
+_EVERYONE: tuple[Permission, ...] = (
+    *("view", "history", "send", "react", "change_nick", "start_threads", "send_in_threads"),
+)
 _MODS: tuple[Permission, ...] = (
     *("manage_messages", "pin", "manage_nicks", "manage_channels", "manage_roles"),
-    *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members"),
+    *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_threads"),
 )
 _ROLES: dict[str, tuple[Permission, ...]] = {
     "fans": (),
@@ -67,6 +69,10 @@ class Space(Struct):
             yield self.name
         if person in self.moderators:
             yield f"{self.name}'s bans"
+            yield f"{self.name}'s invites"
+            yield from (f"{self.name}'s invites by {one}" for one in self.members)
+        if person in self.members:
+            yield f"{self.name}'s invites by {person}"
 
 
 class Settler(Builder):

@@ -42,7 +42,8 @@ from tests.authorization.ledger import Ledger, Row
 from tests.authorization.marks import Marks
 from tests.authorization.memory import Memory
 from tests.authorization.people import Key, Maker, Person, Values, new_key
-from tests.authorization.spaces import Settler, Space
+from tests.authorization.spaces import Space
+from tests.authorization.ways import Weaver
 from tests.raw_socket import RawSocket, Reply
 
 BLOCKS = (
@@ -135,6 +136,8 @@ class World:
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
         self.spaces: dict[str, Space] = {}
+        self.codes: dict[str, str] = {}
+        self.nonces: dict[str, UUID] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
         self.memory = Memory(server, db)
@@ -166,10 +169,10 @@ class World:
         self.people["adm"] = await maker.make("adm", "admin")
         self.people["own"] = await maker.make("own", "owner")
         self.people["gone"] = await maker.make("gone", deleted=True)
-        builder = Settler(self.people, self.marks)
+        builder = Weaver(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
-        self.spaces = builder.spaces
+        self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)

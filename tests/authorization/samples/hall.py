@@ -337,7 +337,8 @@ def _reorder(world: World) -> Request[Any]:
 
 
 _delete_channel = _hall(channel.ChannelDelete)
-_IN_HALL = frozenset({"hall", "hall *"})
+_THREADS = ("talk", "rest", "dust", "note", "mixed", "bare")
+_IN_HALL = frozenset({"hall", "hall *", *_THREADS, *(f"{name} *" for name in _THREADS)})
 _members = _hall(channel.ChannelMembers)
 CHANNELS = {
     "create: in a space": Sample(
@@ -371,7 +372,12 @@ CHANNELS = {
         proves=lambda reply: len(reply["users"]) == len(_STAIRS),
     ),
     "update: in a space": Sample(
-        _update, in_space=True, touches=frozenset({"club", "hall"}), told=CHANGED, refused=LACKING
+        _update,
+        in_space=True,
+        touches=frozenset({"club", "hall"}),
+        told=CHANGED,
+        refused=LACKING,
+        wrong={"a thread": Wrong("invalid", into(_update, "talk"))},
     ),
     "update: what few see": Sample(
         into(_update, "cellar"),
@@ -387,6 +393,7 @@ CHANNELS = {
         touches=_IN_HALL | CLUB | {"club", "eve"},
         told=CHANGED,
         refused=LACKING,
+        wrong={"a thread": Wrong("invalid", into(_delete_channel, "talk"))},
     ),
     "delete: what few see": Sample(
         into(_delete_channel, "cellar"),

@@ -11,10 +11,11 @@ from tests.authorization.samples.proofs import changed, into
 from tests.authorization.samples.role import person, role
 from tests.authorization.samples.space import LACKING
 from tests.authorization.spaces import CLUB
+from tests.authorization.ways import THREADS
 from tests.authorization.world import World
 
 _TOM = frozenset({"tom"})
-_TOMS = frozenset({"club", "tom", "hall", "hall 8"})
+_TOMS = frozenset({"club", "tom", "hall", "hall 8", *THREADS})
 _SOON = datetime.now(UTC) + timedelta(days=1)
 _LEFT, _CHANGED = {"space.left": _TOM}, {"member.changed": _TOM}
 
@@ -114,7 +115,9 @@ SAMPLES = {
     "ban: and take back what they said": Sample(
         _about(frames.MemberBan, purge=604_800),
         reaches=_BANNABLE,
-        touches=_TOMS | {"ann", "bea", "lea", "max", "cal", "hall *", "blank", "blank *"},
+        touches=_TOMS
+        | {"ann", "bea", "lea", "max", "cal", "hall *", "blank", "blank *"}
+        | {f"{name} *" for name in THREADS},
         told=_LEFT | {"message.deleted": CLUB - _TOM},
         refused=LACKING,
     ),

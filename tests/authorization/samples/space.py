@@ -7,6 +7,7 @@ from protocol import space as frames
 from tests.authorization.sample import Sample, Wrong
 from tests.authorization.samples.proofs import changed
 from tests.authorization.spaces import CLUB
+from tests.authorization.ways import THREADS
 from tests.authorization.world import World
 
 ANN = frozenset({"ann"})
@@ -15,7 +16,7 @@ LACKING = {"member": "forbidden", "timed out": "forbidden"}
 # Who else may not do what only the owner may.
 BELOW = LACKING | {"lower role": "forbidden", "same height": "forbidden", "chief": "forbidden"}
 CHANGED = {"space.changed": CLUB}
-IN_CLUB = ("hall", "notices", "blank", "shelf", "book", "cellar", "attic", "nook", "loft")
+IN_CLUB = ("hall", "notices", "blank", "shelf", "book", "cellar", "attic", "nook", "loft", *THREADS)
 _ROLES = tuple(f"role {name}" for name in ("fans", "helpers", "mods", "chiefs"))
 _ALL = frozenset(CLUB | {"club", *_ROLES, *IN_CLUB, *(f"{name} *" for name in IN_CLUB), "eve", "ivy", "sid"})
 _NEW = "a new name"
