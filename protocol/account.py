@@ -341,6 +341,7 @@ class AccountExported(Body, frozen=True):
     scheduled: list[Scheduled] = []
     invites: list[Invite] = []
     threads: list[ExportedThread] = []
+    reports: list[ExportedReport] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
     messages: list[ExportedMessage] = []
