@@ -65,6 +65,17 @@ class Reports(Body, frozen=True):
     next: str | None
 
 
+class ExportedReport(Body, frozen=True):
+    """Something that you have told moderators of."""
+
+    at: Time
+    account: UUID
+    channel: UUID | None
+    message: int | None
+    category: str
+    text: str
+
+
 # Passing
 
 

@@ -125,7 +125,7 @@ class Grants:
             standing = standings[key]
             assert standing is not None
             mentions = len(entry.more.mentions) if entry.more is not None else 0
-            cases.append(self._case(footings[key], standing, entry.text, mentions, str(entry.nonce)))
+            cases.append(self._case(footings[key], standing, _words(entry), mentions, str(entry.nonce)))
         found = await self._judging.judge(self._pool, cases)
         verdicts = {
             entry: Verdict(case, hits, refusal(hits))
@@ -189,6 +189,12 @@ class Grants:
             self._pool, [entry.channel for entry, _ in pairs], [account for _, account in pairs]
         )
         return {entry for (entry, _), one in zip(pairs, found, strict=True) if one is None}
+
+
+def _words(entry: Entry) -> str:
+    """All that it says."""
+    poll = entry.more.poll if entry.more is not None else None
+    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
 
 
 def _let(entry: Entry, standing: Standing | None) -> bool:

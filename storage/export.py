@@ -17,6 +17,7 @@ from protocol.invite import Invite
 from protocol.message import ExportedMessage, Message, PollOption
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
+from protocol.report import ExportedReport
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
