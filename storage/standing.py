@@ -24,8 +24,8 @@ class Standing(Struct, frozen=True):
 
     `slow`: how many seconds it has to wait between two messages; `lifetime`: after how many seconds what it sends
     disappears; `settled`: whether nothing is to be done before it writes: there is, while it does not follow a thread;
-    `space`: None for direct channels and groups; `rules`: the number of the rules by which its messages are looked at, 0
-    where none are.
+    `space`: None for direct channels and groups; `rules`: the number of the rules by which its messages are looked at,
+    0 where none are.
     """
 
     id: UUID

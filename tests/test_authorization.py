@@ -19,6 +19,7 @@ from storage.ids import new_id
 from tests.authorization import (
     absence,
     checks,
+    checks_moderation,
     checks_space,
     endings,
     locks,
@@ -29,6 +30,7 @@ from tests.authorization import (
     queries_account,
     queries_channel,
     queries_friend,
+    queries_moderation,
     queries_poll,
     queries_space,
 )
@@ -43,9 +45,11 @@ QUERIES = (
     *queries_account.QUERIES,
     *queries_channel.QUERIES,
     *queries_friend.QUERIES,
+    *queries_moderation.QUERIES,
     *queries_poll.QUERIES,
     *queries_space.QUERIES,
 )
+TEXTS = (*checks.TEXTS, *checks_space.TEXTS, *checks_moderation.TEXTS)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -146,7 +150,7 @@ async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: 
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS), ids=lambda one: one.name)
+@pytest.mark.parametrize("code", (*checks.CODE, *TEXTS), ids=lambda one: one.name)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):

@@ -63,6 +63,8 @@ _TABLES = (
     "mark",
     "deed",
     "invite",
+    "report",
+    "automod",
 )
 
 

@@ -27,8 +27,20 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 # What is done there changes nothing about the socket that it was done with.
 _LEAVE_SOCKETS_ALONE = {
-    *("channel", "draft", "friend", "member", "message", "permission", "poll", "reaction", "role", "scheduled", "space"),
-    *("typing", "user"),
+    *(
+        "automod",
+        "channel",
+        "draft",
+        "friend",
+        "invite",
+        "member",
+        "message",
+        "permission",
+        "poll",
+        "reaction",
+        "report",
+    ),
+    *("role", "scheduled", "space", "thread", "typing", "user"),
 }
 
 

@@ -86,6 +86,10 @@ HELD_TO_NEEDS = (
     "role.reorder",
     "role.grant",
     "role.revoke",
+    "report.resolve",
+    "automod.create",
+    "automod.update",
+    "automod.delete",
 )
 
 
@@ -270,6 +274,15 @@ def _holding() -> AbstractContextManager[Any]:
     return patch.object(role, "_held", lambda *_: None)
 
 
+def _queue() -> AbstractContextManager[Any]:
+    parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
+    return patch("storage.report._SEEN", parameters)
+
+
+def _ruling() -> AbstractContextManager[Any]:
+    return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
@@ -300,6 +313,9 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (("role.update", "role"), ("role.delete", "role"), ("role.grant", "role"), ("role.revoke", "role")), _holding
     ),
+    ("report.resolve", "report"): _queue,
+    ("automod.update", "rule"): _ruling,
+    ("automod.delete", "rule"): _ruling,
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(

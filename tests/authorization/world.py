@@ -135,6 +135,8 @@ class World:
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
         self.spaces: dict[str, Space] = {}
+        self.reports: dict[str, UUID] = {}
+        self.automods: dict[str, UUID] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
         self.memory = Memory(server, db)
@@ -169,7 +171,7 @@ class World:
         builder = Settler(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
-        self.spaces = builder.spaces
+        self.spaces, self.reports, self.automods = builder.spaces, builder.reports, builder.automods
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
