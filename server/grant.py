@@ -144,21 +144,21 @@ class Grants:
             standing.space, standing.rules, footing.account, footing.id, places, footing.roles, text, mentions, name
         )
 
-    async def check_edit(self, tx: Transaction, channel: Standing, account: UUID, after: Message) -> None:
-        """That what a message is changed to breaks no rule; its stream is held. What is counted was so before."""
+    async def check_words(self, tx: Transaction, channel: Standing, account: UUID, words: Message) -> None:
+        """That what is said otherwise than by sending it breaks no rule; the stream is held. It is counted nowhere."""
         if not channel.rules:
             return
         found = (await self._structures.footings(tx, [channel.id], [account]))[0]
         if found is None:
             raise Missing
-        case = self._case(found[0], channel, after.text, len(after.mentions), None)
+        case = self._case(found[0], channel, words.text, len(words.mentions), None)
         [hits] = await self._judging.judge(tx, [case])
         refused = refusal(hits)
         if refused is not None:
-            self._consequences.refused(case, hits, after.seq)
+            self._consequences.refused(case, hits, words.seq)
             raise refused
         if hits:
-            self._consequences.follow(Found(case, hits, after))
+            self._consequences.follow(Found(case, hits, words))
 
     async def _settle(self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]) -> None:
         """What is to be done before somebody writes there first."""

@@ -14,12 +14,14 @@ from protocol.audit import AuditSpace, Deed, Deeds
 from protocol.automod import AutomodCreate, AutomodDelete, AutomodUpdate
 from protocol.channel import ChannelCreate, ChannelDelete, ChannelReorder, ChannelUpdate
 from protocol.error import Forbidden, Missing
+from protocol.invite import InviteAccept, InviteCreate, InviteRevoke
 from protocol.member import MemberBan, MemberKick, MemberTimeout, MemberUnban, MemberUpdate
 from protocol.message import MessageDelete, MessageDeleteMany
 from protocol.permission import PermissionClear, PermissionSet
 from protocol.report import ReportCreate, ReportList, ReportResolve
 from protocol.role import RoleCreate, RoleDelete, RoleReorder, RoleRevoke, RoleUpdate
-from protocol.space import SpaceCreate, SpaceTransfer, SpaceUpdate
+from protocol.space import SpaceCreate, SpaceLeave, SpaceTransfer, SpaceUpdate
+from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
 from server import Server
 from storage import deed
 from tests.chat import me, say
@@ -154,6 +156,8 @@ UNLOGGED = {
     "member.list": _READS,
     "member.search": _READS,
     "member.suggest": _READS,
+    "invite.get": _READS,
+    "invite.list": _READS,
     "message.around": _READS,
     "message.edit": _SAID,
     "message.forward": _SAID,
@@ -184,6 +188,12 @@ UNLOGGED = {
     "space.get": _READS,
     "space.join": "everybody may",
     "space.leave": "everybody may",
+    "thread.follow": _OWN,
+    "thread.followed": _READS,
+    "thread.get": _READS,
+    "thread.list": _READS,
+    "thread.open": _TOLD,
+    "thread.unfollow": _OWN,
     "typing.start": _PASSING,
     "typing.stop": _PASSING,
 }
@@ -249,6 +259,31 @@ async def _update_automod(at: Club, bob: Person) -> None:
     await at.owner.call(AutomodUpdate(space=at.id, rule=await _automod(at), name="new"))
 
 
+async def _invite(at: Club) -> str:
+    return (await at.owner.call(InviteCreate(space=at.id, nonce=uuid4()))).code
+
+
+async def _revoke(at: Club, bob: Person) -> None:
+    await at.owner.call(InviteRevoke(code=await _invite(at)))
+
+
+async def _accept(at: Club, bob: Person) -> None:
+    await bob.call(SpaceLeave(space=at.id))
+    await bob.call(InviteAccept(code=await _invite(at)))
+
+
+async def _thread(at: Club, bob: Person) -> UUID:
+    return (await bob.call(ThreadOpen(channel=at.general, name="thread", nonce=uuid4(), text="hello"))).id
+
+
+async def _update_thread(at: Club, bob: Person) -> None:
+    await at.owner.call(ThreadUpdate(thread=await _thread(at, bob), name="another"))
+
+
+async def _delete_thread(at: Club, bob: Person) -> None:
+    await at.owner.call(ThreadDelete(thread=await _thread(at, bob)))
+
+
 async def _resolve(at: Club, bob: Person) -> None:
     await at.owner.call(ReportCreate(user=me(bob), space=at.id, category="spam"))
     [report] = (await at.owner.call(ReportList(space=at.id))).reports
@@ -291,6 +326,9 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         {"topic"},
         {"topic"},
     ),
+    "invite.accept": (_accept, "member.joined", set(), {"via"}),
+    "invite.create": (lambda at, bob: _invite(at), "invite.create", set(), {"code"}),
+    "invite.revoke": (_revoke, "invite.revoke", {"code"}, set()),
     "member.ban": (
         _ask(lambda at, bob: MemberBan(space=at.id, user=me(bob), reason="why", purge=60)),
         "member.ban",
@@ -344,8 +382,13 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         {"owner"},
         {"owner"},
     ),
+    "thread.delete": (_delete_thread, "thread.delete", {"name"}, set()),
+    "thread.update": (_update_thread, "thread.update", {"name"}, {"name"}),
     "space.update": (_ask(lambda at, bob: SpaceUpdate(space=at.id, name="new")), "space.update", {"name"}, {"name"}),
 }
+
+
+_ABOUT = {"space", "channel", "role", "invite", "thread"}
 
 
 def test_every_op_that_changes_something_in_a_space_is_known_here(server: Server) -> None:
@@ -353,7 +396,7 @@ def test_every_op_that_changes_something_in_a_space_is_known_here(server: Server
     about = {
         name
         for name, op in server.router.ops.items()
-        if {bind.kind for bind in op.access.binds} & {"space", "channel", "role"} or name == "space.create"
+        if {bind.kind for bind in op.access.binds} & _ABOUT or name == "space.create"
     }
     assert about - LOGGED.keys() - UNLOGGED.keys() == set()
     assert LOGGED.keys() & UNLOGGED.keys() == set()
@@ -371,7 +414,7 @@ async def test_what_changes_something_in_a_space_is_in_its_log(
         "SELECT by, reason, before, after FROM deed WHERE action = $1 ORDER BY id DESC LIMIT 1", action
     )
     assert row is not None
-    assert row["by"] == me(ann)
+    assert row["by"] == me(bob if op == "invite.accept" else ann)
     was, now = msgspec.json.decode(row["before"]), msgspec.json.decode(row["after"])
     assert (was.keys() >= before, now.keys() >= after) == (True, True), (was, now)
     assert (bool(was), bool(now)) == (bool(before), bool(after)), "what is the same before and after is not told"

@@ -14,11 +14,12 @@ from protocol.audit import AuditSpace
 from protocol.automod import Automod, AutomodCreate, AutomodDelete, AutomodList, Automods, AutomodUpdate
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.member import MemberChanged, MemberTimeout
-from protocol.message import MessageEdit, MessageForward, MessageSend
+from protocol.message import MessageEdit, MessageForward, MessageSend, NewPoll
 from protocol.report import ReportGet, ReportList
 from protocol.role import RoleGrant
 from protocol.scheduled import ScheduledCreate, ScheduledFailed
 from protocol.space import SpaceDelete, SpaceJoin
+from protocol.thread import ThreadList, ThreadOpen, ThreadUpdate
 from server import Server
 from tests.chat import device, group, history, me, nodes, refused, say
 from tests.club import Club, club
@@ -253,6 +254,24 @@ async def test_edited_forwarded_and_scheduled_messages_are_looked_at_too(
     await server.pool.execute("UPDATE scheduled SET due = now()")
     assert (await bob.wait_for(ScheduledFailed, 10)).code == "forbidden"
     assert [one.text for one in await history(bob, at.general)] == ["more harmless"]
+
+
+async def test_threads_are_looked_at_before_there_is_one(at: Club, ann: Person, bob: Person) -> None:
+    await rule(at, "words", "heck")
+    for name, text in (("heck", "fine"), ("fine", "heck")):
+        with pytest.raises(Forbidden):
+            await bob.call(ThreadOpen(channel=at.general, name=name, nonce=uuid4(), text=text))
+    assert (await bob.call(ThreadList(channel=at.general))).threads == []
+    made = await bob.call(ThreadOpen(channel=at.general, name="fine", nonce=uuid4(), text="fine"))
+    assert not await passes(bob, made.id, "heck")
+    with pytest.raises(Forbidden):
+        await bob.call(ThreadUpdate(thread=made.id, name="heck"))
+
+
+async def test_the_answers_of_a_poll_are_looked_at(at: Club, bob: Person) -> None:
+    await rule(at, "words", "heck")
+    assert not await passes(bob, at.general, "which?", poll=NewPoll(options=["this", "heck"]))
+    assert await passes(bob, at.general, "which?", poll=NewPoll(options=["this", "that"]))
 
 
 async def test_a_rule_counts_from_its_commit_on_for_all_processes(start: Starter, connect: Connector) -> None:

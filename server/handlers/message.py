@@ -119,7 +119,7 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         )
         if (after.text, after.mentions) == (before.text, before.mentions):
             return MessageChanged(seq=0)
-        await ctx.app.grants.check_edit(change.tx, standing, ctx.user, after)
+        await ctx.app.grants.check_words(change.tx, standing, ctx.user, after)
         if not await messages.edit(change.tx, channel.id, before, after):
             raise Conflict("this message was edited a thousand times: say it anew")
         seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
