@@ -212,7 +212,9 @@ CREATE TABLE space (
     keeps_for   integer,                        -- days: how long channels that say nothing else keep messages
     structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
     created_at  timestamptz NOT NULL DEFAULT now(),
-    deleted_at  timestamptz                     -- nobody has a right there any more; what is left goes bit by bit
+    deleted_at  timestamptz,                    -- nobody has a right there any more; what is left goes bit by bit
+    reported    bigint NOT NULL DEFAULT 0,      -- one more whenever a report is made or closed
+    rules       bigint NOT NULL DEFAULT 0       -- one more whenever what is looked for in messages changes; 0: nothing is
 );
 
 CREATE UNIQUE INDEX space_nonce ON space (creator, nonce);
@@ -356,10 +358,17 @@ CREATE TABLE deed (
     target uuid,
     before text NOT NULL DEFAULT '{}',          -- JSON of what changed, as it was
     after  text NOT NULL DEFAULT '{}',
-    reason text NOT NULL DEFAULT ''
+    reason text NOT NULL DEFAULT '',
+    place  uuid,                                -- the channel that it is about, or that the thread is in: who does not
+                                                -- see it does not see this
+    veiled boolean NOT NULL DEFAULT false       -- its place is no more, and was not for everybody
 );
 
 CREATE INDEX deed_page ON deed (space, id DESC);
+CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_target ON deed (target, id DESC);
+CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
+CREATE INDEX deed_at ON deed (at);
 
 -- What banned members have said lately, which is taken back bit by bit.
 CREATE TABLE purge (
@@ -690,6 +699,61 @@ CREATE TABLE due (
 
 CREATE INDEX due_stream ON due (stream);
 CREATE INDEX due_at ON due (at);
+
+-- report: what somebody, or a rule of a space, has told the moderators of
+
+CREATE TABLE report (
+    id         uuid PRIMARY KEY,
+    space      uuid REFERENCES space ON DELETE CASCADE,  -- null: of no space, for the server's own moderators
+    reporter   uuid REFERENCES account,         -- null: a rule, or an account that was deleted
+    account    uuid NOT NULL REFERENCES account,  -- who is reported
+    channel    uuid,
+    seq        bigint,                          -- of the message; null: the account as such, or what was refused
+    place      uuid,                            -- as in `deed`
+    veiled     boolean NOT NULL DEFAULT false,
+    category   text NOT NULL,
+    text       text NOT NULL,                   -- the reporter's words, or the name of the rule
+    message    text,                            -- JSON of the message as it was then
+    person     text,                            -- JSON of the account as others saw it then
+    at         timestamptz NOT NULL DEFAULT now(),
+    outcome    text CHECK (outcome IN ('dismissed', 'acted')),  -- null: open
+    note       text NOT NULL DEFAULT '',
+    closed_by  uuid,
+    closed_at  timestamptz,
+    CHECK ((outcome IS NULL) = (closed_at IS NULL)),
+    CHECK (seq IS NULL OR channel IS NOT NULL)
+);
+
+CREATE UNIQUE INDEX report_message ON report (reporter, channel, seq) WHERE seq IS NOT NULL;
+CREATE UNIQUE INDEX report_account ON report (reporter, account, space) NULLS NOT DISTINCT
+ WHERE seq IS NULL AND outcome IS NULL AND reporter IS NOT NULL;
+CREATE INDEX report_open ON report (space, id) WHERE outcome IS NULL;
+CREATE INDEX report_closed ON report (space, id) WHERE outcome IS NOT NULL;
+CREATE INDEX report_subject ON report (account, id);
+CREATE INDEX report_place ON report (place) WHERE place IS NOT NULL;
+
+-- automod: what is looked for in the messages of a space, and what follows when it is found
+
+CREATE TABLE automod (
+    id       uuid PRIMARY KEY,
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    nonce    uuid NOT NULL,
+    enabled  boolean NOT NULL,
+    name     text NOT NULL,
+    kind     text NOT NULL,
+    terms    text[] NOT NULL,                   -- words, parts of words, patterns or hosts
+    allow    boolean NOT NULL,                  -- of links: only these hosts, instead of all but these
+    most     integer NOT NULL,
+    seconds  integer NOT NULL,
+    refuse   boolean NOT NULL,
+    report   boolean NOT NULL,
+    timeout  integer NOT NULL,                  -- seconds; 0: none
+    message  text NOT NULL,                     -- what the author is told
+    roles    uuid[] NOT NULL,                   -- exempt; those that are no more mean nothing
+    channels uuid[] NOT NULL
+);
+
+CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
 -- friend: what two are to each other, as each of them sees it
 

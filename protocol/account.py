@@ -34,6 +34,7 @@ from protocol.message import ExportedMessage
 from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
 from protocol.reaction import ExportedReaction
+from protocol.report import ExportedReport
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
@@ -341,6 +342,7 @@ class AccountExported(Body, frozen=True):
     scheduled: list[Scheduled] = []
     invites: list[Invite] = []
     threads: list[ExportedThread] = []
+    reports: list[ExportedReport] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
     messages: list[ExportedMessage] = []

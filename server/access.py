@@ -17,14 +17,18 @@ from protocol import permission
 from protocol.permission import Permission
 from protocol.user import User
 from server.rule import Bind, Load, Rule
+from storage import automod as automods
 from storage import channel as channels
 from storage import member as members
 from storage import message as messages
+from storage import report as reports
 from storage import user as users
 from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
+    from protocol.automod import Automod
     from protocol.channel import Channel
+    from protocol.report import ReportDetail
     from server.context import Context
     from server.structure import Resident
     from storage.stream import Place
@@ -69,6 +73,7 @@ class Undecided(Struct, frozen=True):
     writes: bool = False
     slow: int = 0
     settled: bool = False
+    rules: int = 0
     space: UUID | None = None
     lifetime: int | None = None
 
@@ -187,6 +192,29 @@ async def _banned(ctx: Context, space: Resident, user: UUID) -> User | None:
 
 async def _resident_of(ctx: Context, space: Resident, user: UUID) -> Resident | None:
     return await ctx.app.structures.resident(ctx.db, space.id, user)
+
+
+def reportable(field: str = "user") -> Rule:
+    """Somebody whom the viewer may see, or is together with somewhere."""
+    return Rule(binds=(Bind(field, "user", users.reportable),))
+
+
+def report_in(field: str = "report", within: str = "space") -> Rule:
+    """A report in the queue of that space which this moderator sees."""
+    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True),))
+
+
+def automod_in(field: str = "rule", within: str = "space") -> Rule:
+    """A rule of automod of that space."""
+    return Rule(binds=(Bind(field, "automod", _automod_of, within=within, in_context=True),))
+
+
+async def _automod_of(ctx: Context, space: Resident, rule: UUID) -> Automod | None:
+    return await automods.get(ctx.db, space.id, rule)
+
+
+async def _report_of(ctx: Context, space: Resident, report: UUID) -> ReportDetail | None:
+    return await reports.get(ctx.db, space.eyes, report)
 
 
 def member_in(field: str = "user") -> Rule:
@@ -341,7 +369,7 @@ _MANAGE_THREADS = permission.bits(("manage_threads",))
 _UNPACED = permission.bits(("bypass_slow_mode",))
 
 
-def standing(footing: Footing, allowed: int) -> Standing | None:
+def standing(footing: Footing, allowed: int, rules: int = 0) -> Standing | None:
     """How somebody stands in a channel; `allowed`: in a space, what they may do in it (a thread's is its channel's)."""
     if footing.space is None:
         owns = footing.kind == "group" and footing.owner == footing.account
@@ -364,4 +392,5 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
         slow=0 if allowed & _UNPACED else footing.slow,
         lifetime=footing.lifetime,
         settled=footing.settled,
+        rules=rules,
     )

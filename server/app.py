@@ -18,8 +18,10 @@ from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
 from server import expiry, login, owner, poll, retention
 from server.attempt import Attempts
+from server.automod import Judge
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
+from server.consequence import Consequences
 from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
@@ -50,13 +52,14 @@ from server.stream import Streams
 from server.structure import Structures
 from server.thread import Threads
 from server.wire import Socket
-from storage import audit, device, instance, space, stream
+from storage import audit, deed, device, instance, report, space, stream
 from storage import ticket as tickets
 from storage.bus import Bus
 from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
+from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
 mail_log = logging.getLogger("onesocket.mail")
@@ -152,6 +155,7 @@ class Server:
             self.schedule.run,
             self.dues.run,
             self.threads.run,
+            self.consequences.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -185,8 +189,10 @@ class Server:
         self.streams = Streams(self.pool, self.vital, self.carrier, self.reach)
         self.outlines = Outlines(self.vital, self.structures, self.streams)
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
-        self.grants = Grants(self.vital, self.structures, self.streams)
-        self.posting = Posting(self.pool, self.grants, self.streams)
+        self.consequences = Consequences(self)
+        judge = Judge(Windows(self.bus))
+        self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
+        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
@@ -270,6 +276,8 @@ class Server:
             await tickets.prune(self.pool)
             await device.prune(self.pool)
             await audit.prune(self.pool, _AUDIT_DAYS)
+            await deed.prune(self.pool, _AUDIT_DAYS)
+            await report.prune(self.pool, _AUDIT_DAYS)
             await stream.prune(self.pool, _FACT_DAYS)
             await space.prune(self.pool)
 

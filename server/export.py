@@ -35,6 +35,7 @@ _SECTIONS: dict[str, Section] = {
     "scheduled": export.scheduled,
     "invites": export.invites,
     "threads": export.threads,
+    "reports": export.reports,
     "reactions": export.reactions,
     "votes": export.votes,
     "messages": export.messages,

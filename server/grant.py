@@ -10,15 +10,22 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from protocol.automod import Automod
 from protocol.error import Forbidden, Missing, Refusal
+from protocol.message import Message
 from protocol.permission import bits
+from server.automod import Case, refusal
+from server.consequence import Found
 from storage.entry import Entry, stored_before
-from storage.pool import Pool
-from storage.standing import Standing
+from storage.pool import Pool, Transaction
+from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
+    from server.automod import Judge
+    from server.consequence import Consequences
     from server.stream import Streams
     from server.structure import Structures
 
@@ -26,11 +33,22 @@ _MOST = 200_000
 _POLLS = bits(["start_polls"])
 
 
+class Verdict(Struct, frozen=True, eq=False):
+    """The rules that a message breaks, and whether it is refused for that."""
+
+    case: Case
+    hits: Sequence[Automod]
+    refusal: Refusal | None
+
+
 class Grants:
     """Standings of accounts in channels, as they were last read."""
 
-    def __init__(self, pool: Pool, structures: Structures, streams: Streams) -> None:
+    def __init__(
+        self, pool: Pool, structures: Structures, streams: Streams, judge: Judge, consequences: Consequences
+    ) -> None:
         self._pool, self._structures, self._streams = pool, structures, streams
+        self._judging, self._consequences = judge, consequences
         self._standings: dict[UUID, dict[UUID, Standing]] = {}
         self._count = 0
         self.settle: Callable[[Collection[tuple[UUID, UUID]]], Awaitable[None]]  # for channels and who writes there
@@ -64,21 +82,83 @@ class Grants:
     async def decide(self, entries: Sequence[Entry]) -> None:
         """Set the access version of each entry, or end it."""
         pairs = list({(entry.channel, entry.author) for entry in entries})
-        found = await self._structures.look(self._pool, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-        standings = dict(zip(pairs, found, strict=True))
+        found = await self._structures.footings(self._pool, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+        standings = {pair: one and one[1] for pair, one in zip(pairs, found, strict=True)}
         for (_, account), standing in standings.items():
             if standing is not None:
                 self.keep(account, standing)
-        await self._settle(entries, standings)
         unseen = await self._mentioning_others(entries, standings)
-        barred = [
-            entry for entry in entries if entry in unseen or not _let(entry, standings[entry.channel, entry.author])
-        ]
-        if barred:
-            before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in barred])
-            for entry, one in zip(barred, before, strict=True):
-                standing = standings[entry.channel, entry.author]
-                entry.ended(one, Missing(field="mentions") if entry in unseen else _refusal(entry, standing))
+        refusals: dict[Entry, Refusal] = {entry: Missing(field="mentions") for entry in unseen}
+        judged = []
+        for entry in entries:
+            standing = standings[entry.channel, entry.author]
+            if entry in unseen:
+                continue
+            if not _let(entry, standing):
+                refusals[entry] = _refusal(entry, standing)
+            elif standing is not None and standing.rules:
+                judged.append(entry)
+        footings = {pair: one[0] for pair, one in zip(pairs, found, strict=True) if one is not None}
+        verdicts = await self._judge(judged, footings, standings) if judged else {}
+        refusals |= {entry: one.refusal for entry, one in verdicts.items() if one.refusal is not None}
+        await self._settle([entry for entry in entries if entry not in refusals], standings)
+        if refusals:
+            await self._end(refusals, verdicts)
+
+    async def _end(self, refusals: Mapping[Entry, Refusal], verdicts: Mapping[Entry, Verdict]) -> None:
+        before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in refusals])
+        for (entry, reason), one in zip(refusals.items(), before, strict=True):
+            entry.ended(one, reason)
+            if one is None and entry in verdicts:
+                self._consequences.refused(verdicts[entry].case, verdicts[entry].hits)
+
+    async def _judge(
+        self,
+        entries: Sequence[Entry],
+        footings: Mapping[tuple[UUID, UUID], Footing],
+        standings: Mapping[tuple[UUID, UUID], Standing | None],
+    ) -> dict[Entry, Verdict]:
+        """Those in which something was found."""
+        cases = []
+        for entry in entries:
+            key = entry.channel, entry.author
+            standing = standings[key]
+            assert standing is not None
+            mentions = len(entry.more.mentions) if entry.more is not None else 0
+            cases.append(self._case(footings[key], standing, _words(entry), mentions, str(entry.nonce)))
+        found = await self._judging.judge(self._pool, cases)
+        verdicts = {
+            entry: Verdict(case, hits, refusal(hits))
+            for entry, case, hits in zip(entries, cases, found, strict=True)
+            if hits
+        }
+        for entry, one in verdicts.items():
+            if one.refusal is None:
+                self._consequences.let(entry, one.case, one.hits)
+        return verdicts
+
+    def _case(self, footing: Footing, standing: Standing, text: str, mentions: int, name: str | None) -> Case:
+        assert standing.space is not None
+        places = self._structures.places(footing)
+        return Case(
+            standing.space, standing.rules, footing.account, footing.id, places, footing.roles, text, mentions, name
+        )
+
+    async def check_words(self, tx: Transaction, channel: Standing, account: UUID, words: Message) -> None:
+        """That what is said otherwise than by sending it breaks no rule; the stream is held. It is counted nowhere."""
+        if not channel.rules:
+            return
+        found = (await self._structures.footings(tx, [channel.id], [account]))[0]
+        if found is None:
+            raise Missing
+        case = self._case(found[0], channel, words.text, len(words.mentions), None)
+        [hits] = await self._judging.judge(tx, [case])
+        refused = refusal(hits)
+        if refused is not None:
+            self._consequences.refused(case, hits, words.seq)
+            raise refused
+        if hits:
+            self._consequences.follow(Found(case, hits, words))
 
     async def _settle(self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]) -> None:
         """What is to be done before somebody writes there first."""
@@ -109,6 +189,12 @@ class Grants:
             self._pool, [entry.channel for entry, _ in pairs], [account for _, account in pairs]
         )
         return {entry for (entry, _), one in zip(pairs, found, strict=True) if one is None}
+
+
+def _words(entry: Entry) -> str:
+    """All that it says."""
+    poll = entry.more.poll if entry.more is not None else None
+    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
 
 
 def _let(entry: Entry, standing: Standing | None) -> bool:

@@ -43,6 +43,27 @@ def look(name: str) -> str:
     return unicodedata.normalize("NFC", bare).casefold().replace("0", "o").replace("1", "l").replace("i", "l")
 
 
+def skeleton(text: str) -> str:
+    """The same of a text however long, without what shows nothing at all."""
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold()).translate(_table())
+    return unicodedata.normalize("NFC", folded).casefold().translate(_DIGITS)
+
+
+_DIGITS = str.maketrans("01i", "oll")
+
+
+@lru_cache(1)
+def _table() -> dict[int, str | None]:
+    """What becomes of each character: look-alikes are letters, and decorations and what shows nothing are gone."""
+    from confusable_homoglyphs import confusables
+
+    known = {character for character in confusables.confusables_data if len(character) == 1}
+    table: dict[int, str | None] = {ord(one): _latin.__wrapped__(one) for one in known if not one.isascii()}
+    unseen = (code for code in (*range(0x20000), *range(0xE0000, 0xE1000)) if unicodedata.category(chr(code)) == "Cf")
+    decorations = (code for first, last in _DECORATION for code in range(first, last + 1))
+    return table | dict.fromkeys([*unseen, *decorations, *map(ord, _INVISIBLE)])
+
+
 @lru_cache(4096)
 def _latin(character: str) -> str:
     """The Latin letter that a character is taken for, else the first of those it is taken for."""
@@ -50,8 +71,7 @@ def _latin(character: str) -> str:
         return character
     from confusable_homoglyphs import confusables
 
-    found = confusables.is_confusable(character, greedy=True, preferred_aliases=[])
-    options: list[str] = [one["c"] for entry in found or () for one in entry["homoglyphs"]]
+    options: list[str] = [one["c"] for one in confusables.confusables_data.get(character, ())]
     latin = [one for one in options if one.isascii()]
     if latin:
         return min(latin, key=lambda c: (not c.isalnum(), len(c), c)).casefold()

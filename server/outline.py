@@ -30,6 +30,7 @@ from protocol.space import Last, Space, SpaceBrief, SpaceChanged, SpaceChannel, 
 from server import access
 from server.audience import Stream
 from server.core import frame
+from server.queue import Queues
 from storage import member as members
 from storage import space as spaces
 from storage.pool import Pool
@@ -121,6 +122,7 @@ class Outlines:
         self._lasts: dict[UUID, int] = {}
         self._looked = asyncio.get_running_loop().time()
         self._sizes: dict[UUID, int] = {}
+        self._queues = Queues(pool, structures)
         streams.changed = self._has_changed
 
     async def seen(self, account: UUID, after: UUID | None = None, limit: int = LISTED) -> Seen:
@@ -213,12 +215,14 @@ class Outlines:
             if self._lasts.get(last.channel, 0) < last.seq:
                 news.setdefault(space, []).append(last)
         self._lasts, self._looked = {last.channel: last.seq for _, last in found}, now
-        sizes = await spaces.sizes(self._pool, ids)
+        states = await spaces.states(self._pool, ids)
+        sizes = {id: members for id, (members, _) in states.items()}
         for stream in followed:
             before, count = self._sizes.get(stream.id), sizes.get(stream.id, 0)
             if stream.id in news or (before is not None and before != count):
                 await self._tell(stream, news.get(stream.id, []), count)
         self._sizes = sizes
+        await self._queues.look(followed, {id: moved for id, (_, moved) in states.items()})
 
     async def _tell(self, stream: Stream, lasts: Sequence[Last], count: int) -> None:
         told: dict[str, bytes] = {}

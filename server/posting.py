@@ -24,6 +24,7 @@ from storage.stream import header
 
 if TYPE_CHECKING:
     from server.access import Undecided
+    from server.consequence import Consequences
     from server.grant import Grants
     from storage.pool import Pool
     from storage.standing import Standing
@@ -63,8 +64,8 @@ class Again(Post):
 class Posting:
     """Takes messages from handlers, and hands what was stored to the streams."""
 
-    def __init__(self, pool: Pool, grants: Grants, streams: Streams) -> None:
-        self._streams = streams
+    def __init__(self, pool: Pool, grants: Grants, streams: Streams, consequences: Consequences) -> None:
+        self._streams, self._consequences = streams, consequences
         self.journal = Journal(pool.lane(), grants.decide, self._committed)
 
     def send(
@@ -94,6 +95,9 @@ class Posting:
                 batch = batches[entry.channel] = Batch(entry.channel, entry.access, entry.seq, [])
             batch.frames.append(self._frame(entry))  # type: ignore[attr-defined]
         self._streams.committed(batches.values())
+        if self._consequences.waiting:
+            for entry in entries:
+                self._consequences.stored(entry, message(entry))
 
     def _frame(self, entry: Entry) -> bytes:
         stream = self._streams.get(entry.channel)
@@ -105,7 +109,7 @@ class Posting:
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
     plain = more is None or channel.space is None or not (more.mentions or more.poll)
-    return channel.writes and channel.settled and not channel.slow and plain
+    return channel.writes and channel.settled and not channel.slow and not channel.rules and plain
 
 
 def message(entry: Entry) -> Message:

@@ -60,6 +60,13 @@ _EVERYONE: tuple[Permission, ...] = (
 _DENIED: dict[str, tuple[Permission, ...]] = {"broadcast": ("send",), "stage": ("speak",)}
 
 
+class Order(Struct, frozen=True, omit_defaults=True):
+    """What stands in which order, for the log."""
+
+    channels: list[UUID] | None = None
+    roles: list[UUID] | None = None
+
+
 class Ruling:
     """Somebody changes something in a space that is held."""
 
@@ -91,10 +98,16 @@ class Ruling:
         self.withdraw()
 
     async def note(
-        self, action: str, target: UUID | None, before: Struct | None, after: Struct | None, reason: str
+        self,
+        action: str,
+        target: UUID | None,
+        before: Struct | None,
+        after: Struct | None,
+        reason: str,
+        channel: UUID | None = None,
     ) -> None:
-        """Remember who has done what, and why."""
-        await deed.note(self.tx, self.id, self.me.account, action, target, before, after, reason)
+        """Remember who has done what, and why; `channel`: what it is about, if that is not the target."""
+        await deed.note(self.tx, self.id, self.me.account, action, target, before, after, reason, channel)
 
     async def tell_member(self, account: UUID) -> Member:
         """What has changed of somebody, to their own devices."""
@@ -144,6 +157,7 @@ async def create(app: Server, owner: UUID, frame: SpaceCreate) -> Space:
             made = await spaces.get(change.tx, id)
             assert made is not None
             change.tell(SpaceJoined(stream=owner, seq=change.next(owner), space=made, by=owner))
+            await deed.note(change.tx, id, owner, "space.create", id, None, made, "")
     except UniqueViolation:
         found = await spaces.made_with(app.pool, owner, frame.nonce)
         if found is None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from protocol.channel import Channel
 from protocol.error import Overloaded
-from protocol.permission import bits
+from protocol.permission import ADMINISTRATOR, bits
 from protocol.role import Role as RoleShown
 from protocol.space import Space
 from server import access
@@ -22,12 +22,15 @@ from server.access import Member, Overwrite, Role
 from server.outline import Outline, outline
 from storage import space as spaces
 from storage.pool import Database
+from storage.report import Eyes
 from storage.space import Layout
 from storage.standing import Footing, Standing, footings
 
 _KEPT = 2000
 _LOOKS = 5
 _OUTLINES = 200
+# Whose messages are not looked at by the rules of a space.
+_UNJUDGED = bits(("administrator", "manage_automod"))
 
 
 class Structure:
@@ -35,7 +38,7 @@ class Structure:
 
     def __init__(self, layout: Layout) -> None:
         self.space: Space = layout.space
-        self.number = layout.structure
+        self.number, self.rules = layout.structure, layout.rules
         self.shown: dict[UUID, RoleShown] = {role.id: role for role in layout.roles}
         self.roles = {role.id: Role(role.id, role.position, bits(role.permissions)) for role in layout.roles}
         self.channels: dict[UUID, Channel] = {channel.id: channel for channel in layout.channels}
@@ -65,6 +68,14 @@ class Structure:
     def allowed(self, member: Member, channel: UUID) -> int:
         """What a member may do in a channel."""
         return access.permissions(member, self.layers(channel)) if channel in self.channels else 0
+
+    def hidden_from(self, member: Member) -> frozenset[UUID]:
+        """Channels that a member does not see."""
+        return frozenset(id for id in self.channels if not self.allowed(member, id) & access.VIEW)
+
+    def public(self, channel: UUID) -> bool:
+        """Whether everybody in the space sees a channel whom nothing but everyone's role says so."""
+        return bool(self.allowed(self.member(UUID(int=0), (), False), channel) & access.VIEW)
 
     def seen_by(self, member: Member) -> Outline:
         """What a member sees, and everybody else with the same roles whom nothing names."""
@@ -99,6 +110,12 @@ class Resident(Struct, frozen=True):
         """What they may do in the space as such."""
         return access.permissions(self.member)
 
+    @property
+    def eyes(self) -> Eyes:
+        """What they see of what moderators see."""
+        everything = bool(self.allowed & ADMINISTRATOR)
+        return Eyes(self.id, self.account, self.structure.hidden_from(self.member), everything)
+
 
 class Structures:
     """The structures that this process has read last, and how accounts stand under them."""
@@ -120,6 +137,15 @@ class Structures:
             if structures is not None:
                 return [_standing(one, structures) for one in found]
         raise _busy()
+
+    def places(self, footing: Footing) -> set[UUID]:
+        """A channel, and what it is in."""
+        found = {footing.id, footing.parent}
+        known = self._known.get(footing.space) if footing.space is not None else None
+        above = known.channels.get(footing.parent) if known is not None and footing.parent is not None else None
+        if above is not None:
+            found.add(above.parent)
+        return {id for id in found if id is not None}
 
     async def resident(self, db: Database, space: UUID, account: UUID) -> Resident | None:
         """An account in a space, if it is there."""
@@ -163,7 +189,7 @@ def one_in(structure: Structure, seat: spaces.Seat) -> Member:
 def _standing(footing: Footing | None, structures: Mapping[UUID, Structure]) -> tuple[Footing, Standing] | None:
     if footing is None:
         return None
-    allowed = 0
+    allowed = rules = 0
     if footing.space is not None:
         structure = structures[footing.space]
         member = structure.member(footing.account, footing.roles, footing.timed_out)
@@ -171,7 +197,9 @@ def _standing(footing: Footing | None, structures: Mapping[UUID, Structure]) -> 
         if footing.kind == "thread" and place in structure.channels:
             footing = replace(footing, slow=structure.channels[place].slow)
         allowed = structure.allowed(member, place) if place is not None else 0
-    found = access.standing(footing, allowed)
+        if structure.rules and not access.permissions(member) & _UNJUDGED:
+            rules = structure.rules
+    found = access.standing(footing, allowed, rules)
     return (footing, found) if found is not None else None
 
 

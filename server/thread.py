@@ -12,12 +12,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from protocol.error import Conflict, Forbidden, Invalid, Missing, Refusal
+from protocol.message import Message
 from protocol.permission import Permission, bits
 from protocol.thread import Thread, ThreadDeleted, ThreadOpen, ThreadOpened, ThreadUpdate, ThreadUpdated
 from server.access import Undecided, channel_seen
@@ -33,7 +35,6 @@ from storage.pool import UniqueViolation
 from storage.standing import Standing
 
 if TYPE_CHECKING:
-    from protocol.message import Message
     from server.app import Server
     from server.context import Context
     from storage.pool import Database
@@ -91,9 +92,18 @@ async def _create(app: Server, user: UUID, channel: Standing, frame: ThreadOpen)
         async with changing(app, channel.id) as change:
             standing = await change.standing(user, channel.id, *needs)
             before = await _before(change, user, frame)
+            if before is None:
+                await _check(app, change, standing, user, f"{frame.name}\n{frame.text or ''}")
             return before or await _add(change, user, standing, frame)
     except UniqueViolation:
         raise Conflict("this nonce stands for another channel", field="nonce") from None
+
+
+async def _check(app: Server, change: Change, channel: Standing, user: UUID, words: str) -> None:
+    """That they break no rule of the space."""
+    await app.grants.check_words(
+        change.tx, channel, user, Message(seq=0, author=user, sent_at=datetime.now(UTC), text=words)
+    )
 
 
 async def _before(change: Change, user: UUID, frame: ThreadOpen) -> Thread | None:
@@ -148,6 +158,8 @@ async def update(app: Server, user: UUID, frame: ThreadUpdate) -> Thread:
             check(standing.allowed, _MANAGE)
         fields = {name: getattr(frame, name) for name in ("name", "archived", "locked")}
         after = replace(before, **{name: one for name, one in fields.items() if one is not None})
+        if after.name != before.name:
+            await _check(app, change, standing, user, after.name)
         if after != before:
             await _save(change, before, after)
             if before.owner != user:

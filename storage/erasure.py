@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from storage import deed, report
 from storage.chore import Chores
 from storage.pool import Database, Transaction
 
@@ -85,6 +86,8 @@ async def votes(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
+    await report.forget(tx, account)
+    await deed.forget(tx, account)
     for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM invite WHERE by = $1", account)

@@ -17,6 +17,7 @@ from protocol.invite import Invite
 from protocol.message import ExportedMessage, Message, PollOption
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
+from protocol.report import ExportedReport
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
@@ -114,6 +115,20 @@ async def scheduled(db: Database, account: UUID, after: str, limit: int) -> list
         limit,
     )
     return [(str(row["planned"]), planned.scheduled(row)) for row in rows]
+
+
+async def reports(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReport]]:
+    """What it has told moderators of."""
+    rows = await db.fetch(
+        """
+        SELECT id, at, account, channel, seq AS message, category, text FROM report
+         WHERE reporter = $1 AND id > $2 ORDER BY id LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), ExportedReport(**dict(list(row.items())[1:]))) for row in rows]
 
 
 async def friends(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Friend]]:

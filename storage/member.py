@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import Struct
+
 from protocol.member import Ban, Bans, Member, Members
 from protocol.user import User
 from storage import user as users
@@ -26,6 +28,14 @@ def member(row: Row) -> Member:
         joined_at=row["joined_at"],
         timeout_until=row["timeout_until"],
     )
+
+
+class Kept(Struct, frozen=True):
+    """How somebody is kept out."""
+
+    by: UUID
+    reason: str
+    at: datetime
 
 
 async def get(db: Database, space: UUID, account: UUID) -> Member | None:
@@ -208,9 +218,9 @@ async def time_out(tx: Transaction, space: UUID, account: UUID, until: datetime 
 # Bans
 
 
-async def ban(tx: Transaction, space: UUID, account: UUID, by: UUID, reason: str) -> None:
-    """Keep an account out."""
-    await tx.execute(
+async def ban(tx: Transaction, space: UUID, account: UUID, by: UUID, reason: str) -> bool:
+    """Keep an account out; whether it was not kept out before."""
+    tag = await tx.execute(
         """
         INSERT INTO ban (space, account, by, reason) VALUES ($1, $2, $3, $4)
         ON CONFLICT (space, account) DO NOTHING
@@ -220,12 +230,15 @@ async def ban(tx: Transaction, space: UUID, account: UUID, by: UUID, reason: str
         by,
         reason,
     )
-
-
-async def unban(tx: Transaction, space: UUID, account: UUID) -> bool:
-    """Let an account come back; whether it was kept out."""
-    tag = await tx.execute("DELETE FROM ban WHERE space = $1 AND account = $2", space, account)
     return tag.endswith("1")
+
+
+async def unban(tx: Transaction, space: UUID, account: UUID) -> Kept | None:
+    """Let an account come back; how it was kept out."""
+    row = await tx.fetchrow(
+        "DELETE FROM ban WHERE space = $1 AND account = $2 RETURNING by, reason, at", space, account
+    )
+    return Kept(**row) if row else None
 
 
 async def banned(db: Database, space: UUID, account: UUID) -> bool:

@@ -8,9 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.codec import encode
-from protocol.frame import Body
 from protocol.message import Forwarded, Message, Messages, Poll, ReactionCount, Reader, Readers, Revision, Revisions
+from protocol.parts import PAGE_BYTES, fitting
 from storage.pool import Database, Row
 from storage.standing import ACCESS, Standing
 
@@ -22,7 +21,6 @@ COLUMNS = """
 _IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
-_PAGE_BYTES = 250_000  # with what is around it less than 256 KiB
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
 _poll = msgspec.json.Decoder(Poll).decode
@@ -90,16 +88,6 @@ async def held(db: Database, channel: UUID, seqs: Sequence[int]) -> list[Message
 # Pages
 
 
-def _fitting(found: Sequence[Body], limit: int, room: int = _PAGE_BYTES) -> int:
-    """How many of these, from the first on, are a page: no more than a frame should hold, but one if there is one."""
-    size = 0
-    for number, one in enumerate(found[:limit]):
-        size += len(encode(one)) + 1
-        if size > room and number:
-            return number
-    return min(limit, len(found))
-
-
 async def page(
     db: Database, viewer: UUID, channel: Standing, *, before: int | None, after: int | None, limit: int
 ) -> Messages:
@@ -120,7 +108,7 @@ async def page(
     )
     channel.check(rows)
     found = [message(row) for row in rows if row["seq"] is not None]
-    count = _fitting(found, limit)
+    count = fitting(found, limit)
     more, found = count < len(found), sorted(found[:count], key=lambda one: one.seq)
     head = rows[0]["head"]
     if forward:
@@ -150,7 +138,7 @@ async def around(db: Database, viewer: UUID, channel: Standing, seq: int, limit:
     channel.check(rows)
     found = sorted((message(row) for row in rows if row["seq"] is not None), key=lambda one: one.seq)
     before, behind = [m for m in reversed(found) if m.seq < seq], [m for m in found if m.seq >= seq]
-    back, on = _fitting(before, half, _PAGE_BYTES // 2), _fitting(behind, limit - half, _PAGE_BYTES // 2)
+    back, on = fitting(before, half, PAGE_BYTES // 2), fitting(behind, limit - half, PAGE_BYTES // 2)
     return Messages(
         messages=[*reversed(before[:back]), *behind[:on]],
         head=rows[0]["head"],
@@ -174,7 +162,7 @@ async def pins(db: Database, viewer: UUID, channel: Standing, after: int) -> Mes
     )
     channel.check(rows)
     found = [message(row) for row in rows if row["seq"] is not None]
-    count = _fitting(found, _PINS)
+    count = fitting(found, _PINS)
     return Messages(messages=found[:count], head=rows[0]["head"], earlier=bool(after), later=count < len(found))
 
 
@@ -193,7 +181,7 @@ async def newest(db: Database, channel: Standing, limit: int) -> tuple[Messages,
     )
     channel.check(rows)
     found = [message(row) for row in rows if row["seq"] is not None]
-    count = _fitting(found, limit)
+    count = fitting(found, limit)
     hiders = frozenset(account for row in rows[:count] for account in row["hiders"])
     page = Messages(
         messages=found[count - 1 :: -1] if count else [], head=rows[0]["head"], earlier=count < len(found), later=False
@@ -258,7 +246,7 @@ async def revisions(db: Database, channel: UUID, seq: int, after: int, limit: in
         limit + 1,
     )
     found = [Revision(text=row["text"], until=row["until"]) for row in rows]
-    count = _fitting(found, limit)
+    count = fitting(found, limit)
     return Revisions(revisions=found[:count], next=rows[count - 1]["number"] if count < len(rows) else None)
 
 

@@ -45,13 +45,14 @@ class Layout(Struct, frozen=True):
     roles: Sequence[Role]
     channels: Sequence[Channel]
     overwrites: dict[UUID, list[Overwrite]]
+    rules: int
 
 
 async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
     """Those of spaces that exist; one query, so that all of it is of one moment."""
     rows = await db.fetch(
         f"""
-        SELECT {COLUMNS}, p.structure,
+        SELECT {COLUMNS}, p.structure, p.rules,
                ARRAY(SELECT (r.id, r.name, r.colour, r.position, r.permissions, r.apart, r.mentionable)
                        FROM role r WHERE r.space = p.id ORDER BY r.position, r.id) AS roles,
                ARRAY(SELECT ({channels.COLUMNS}) FROM channel c WHERE c.space = p.id AND c.kind <> 'thread'
@@ -77,6 +78,7 @@ def _layout(row: Row) -> Layout:
         roles=[_role(*one) for one in row["roles"]],
         channels=[Channel(**dict(zip(Channel.__struct_fields__, one, strict=True))) for one in row["channels"]],
         overwrites=overwrites,
+        rules=row["rules"],
     )
 
 
@@ -193,6 +195,12 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
         seconds,
     )
     return [(row["guard"], Last(channel=row["id"], seq=row["last"])) for row in rows]
+
+
+async def states(db: Database, spaces: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
+    """How many members spaces have, and how often their queues have changed."""
+    rows = await db.fetch("SELECT id, members, reported FROM space WHERE id = ANY ($1::uuid[])", list(spaces))
+    return {row["id"]: (row["members"], row["reported"]) for row in rows}
 
 
 async def sizes(db: Database, spaces: Sequence[UUID]) -> dict[UUID, int]:

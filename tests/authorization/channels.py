@@ -65,6 +65,8 @@ _TABLES = (
     "invite",
     "thread",
     "follow",
+    "report",
+    "automod",
 )
 
 

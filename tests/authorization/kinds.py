@@ -173,6 +173,25 @@ KINDS = {
         },
         outsiders=frozenset(),
     ),
+    "report in space": Kind(
+        hidden={
+            "one of myself": lambda world, me: world.reports["of ann"],
+            "one in a channel that I do not see": lambda world, me: world.reports["in the attic"],
+            "one in a channel that I did not see": lambda world, me: world.reports["where a channel was"],
+            "one of another space": lambda world, me: world.reports["in the den"],
+            "one of no space": lambda world, me: world.reports["of nobody's space"],
+            "a channel": _channel("hall"),
+        },
+        outsiders=frozenset(),
+    ),
+    "automod in space": Kind(
+        hidden={
+            "one of another space": lambda world, me: world.automods["den"],
+            "a channel": _channel("hall"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=frozenset(),
+    ),
     "message in channel": Kind(
         hidden={
             "one that stands in another channel": lambda world, me: 11,

@@ -13,6 +13,7 @@ _MESSAGE = "t.channel::text || ' ' || t.seq"
 OWNERS: dict[str, tuple[str, ...]] = {
     "account": ("t.id",),
     "channel": ("t.id",),
+    "automod": ("t.space",),
     "ban": ("t.account", "t.space"),
     "deed": ("t.space",),
     "departed": ("t.account", "t.channel"),
@@ -35,6 +36,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "pace": ("t.account", "t.channel"),
     "purge": ("t.account", "t.space"),
     "reaction": ("t.account", _MESSAGE),
+    "report": ("t.reporter", "coalesce(t.space, t.reporter)"),
     "revision": (_MESSAGE,),
     "role": ("t.space", "t.id"),
     "ruin": ("t.space",),

@@ -28,19 +28,24 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 # What is done there changes nothing about the socket that it was done with.
 _LEAVE_SOCKETS_ALONE = {
     *(
+        "automod",
         "channel",
         "draft",
         "friend",
+        "invite",
         "member",
         "message",
         "permission",
         "poll",
         "reaction",
+        "report",
         "role",
         "scheduled",
         "space",
+        "thread",
+        "typing",
+        "user",
     ),
-    *("invite", "scheduled", "space", "thread", "typing", "user"),
 }
 
 

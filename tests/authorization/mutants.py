@@ -88,8 +88,15 @@ HELD_TO_NEEDS = (
     "role.reorder",
     "role.grant",
     "role.revoke",
+<<<<<<< HEAD
     "invite.create",
     "thread.open",
+=======
+    "report.resolve",
+    "automod.create",
+    "automod.update",
+    "automod.delete",
+>>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 )
 
 
@@ -284,6 +291,7 @@ def _holding() -> AbstractContextManager[Any]:
     return patch.object(role, "_held", lambda *_: None)
 
 
+<<<<<<< HEAD
 async def _any_invite(tx: Transaction, account: UUID, code: str) -> Invite | None:
     """An invite, whatever it is still good for, and for whom."""
     row = await tx.fetchrow(f"SELECT {invites.COLUMNS} FROM invite i WHERE i.code = $1", code)
@@ -298,6 +306,15 @@ def _letting() -> AbstractContextManager[Any]:
 def _revoking() -> Iterator[None]:
     with _sitting(), queried(query("AND m.account = $1 WHERE i.code = $2", "m.account = $1")):
         yield
+=======
+def _queue() -> AbstractContextManager[Any]:
+    parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
+    return patch("storage.report._SEEN", parameters)
+
+
+def _ruling() -> AbstractContextManager[Any]:
+    return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
+>>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 
 
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
@@ -333,6 +350,9 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (("role.update", "role"), ("role.delete", "role"), ("role.grant", "role"), ("role.revoke", "role")), _holding
     ),
+    ("report.resolve", "report"): _queue,
+    ("automod.update", "rule"): _ruling,
+    ("automod.delete", "rule"): _ruling,
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(

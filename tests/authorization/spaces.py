@@ -25,7 +25,10 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol import permission
+from protocol.codec import encode
+from protocol.message import Message
 from protocol.permission import Permission, bits
+from protocol.user import User
 from storage.ids import new_id
 from storage.standing import Standing
 from tests.authorization.channels import EVERYTHING, Builder, Channel
@@ -37,7 +40,11 @@ _EVERYONE: tuple[Permission, ...] = (
 )
 _MODS: tuple[Permission, ...] = (
     *("manage_messages", "pin", "manage_nicks", "manage_channels", "manage_roles"),
+<<<<<<< HEAD
     *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_threads"),
+=======
+    *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_reports", "manage_automod"),
+>>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 )
 _ROLES: dict[str, tuple[Permission, ...]] = {
     "fans": (),
@@ -68,11 +75,16 @@ class Space(Struct):
         if person in self.members:
             yield self.name
         if person in self.moderators:
+<<<<<<< HEAD
             yield f"{self.name}'s bans"
             yield f"{self.name}'s invites"
             yield from (f"{self.name}'s invites by {one}" for one in self.members)
         if person in self.members:
             yield f"{self.name}'s invites by {person}"
+=======
+            yield from (f"{self.name}'s {what}" for what in ("bans", "log", "rules"))
+            yield from (f"{self.name}'s reports, but not of {one}" for one in {*self.members, "eve"} - {person})
+>>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 
 
 class Settler(Builder):
@@ -81,6 +93,8 @@ class Settler(Builder):
     def __init__(self, *values: Any) -> None:
         super().__init__(*values)
         self.spaces: dict[str, Space] = {}
+        self.reports: dict[str, UUID] = {}
+        self.automods: dict[str, UUID] = {}
 
     def build(self) -> None:
         """Everything that the docstrings tell of."""
@@ -97,6 +111,7 @@ class Settler(Builder):
             self._ban(club, name)
         self._furnish(club)
         self._elsewhere()
+        self._moderate()
 
     def _furnish(self, club: Space) -> None:
         mods, everyone = club.roles["mods"], club.id
@@ -170,6 +185,76 @@ class Settler(Builder):
         self._say(self._room(ruins, "wall", frozenset({"tom", "ann"})), "tom")
         ruins.members, wall = frozenset(), self.channels["wall"]
         wall.members, wall.glimpsed = (), ()
+
+    def _moderate(self) -> None:
+        """Reports, rules, and what was done to channels that not every moderator sees."""
+        club, den, attic = self.spaces["club"], self.spaces["den"], self.channels["attic"]
+        hall, stove = self.channels["hall"], self.channels["stove"]
+        self._report("of eve", club, "bea", "eve", hall, 6)
+        self._report("of kim, closed", club, "bea", "kim", outcome="dismissed")
+        self._report("of ann", club, "bea", "ann", hall, 1)
+        self._report("in the attic", club, "cal", "lea", attic, 1, whose="attic")
+        self._report("where a channel was", club, "cal", "lea", whose="attic", veiled=True)
+        self._report("in the den", den, "own", "fay", stove, 1, whose="den")
+        self._report("of nobody's space", None, "sid", "tom", whose="sid")
+        for name, space in (("club", club), ("club, too", club), ("den", den)):
+            self.automods[name] = self._marks.keep_id(f"{space.name}'s rules", "id of a rule", new_id())
+            row = {"id": self.automods[name], "space": space.id, "nonce": new_id(), "enabled": False, "kind": "words"}
+            row |= {column: self._marks.private(f"{space.name}'s rules", column) for column in ("name", "message")}
+            row |= {
+                "terms": [self._marks.private(f"{space.name}'s rules", "term")],
+                "allow": False,
+                "most": 0,
+                "seconds": 0,
+            }
+            channels = [attic.id] if name == "club" else []
+            self._rows["automod"].append(
+                row | {"refuse": True, "report": False, "timeout": 0, "roles": [], "channels": channels}
+            )
+        for target, values in ((attic.id, {"place": attic.id}), (new_id(), {"veiled": True})):
+            row = {"space": club.id, "by": self._people["max"].id, "action": "channel.update", "target": target}
+            row |= {"reason": self._marks.private("attic", "reason"), "after": "{}", "before": "{}"}
+            self._rows["deed"].append(row | values)
+
+    def _report(
+        self,
+        name: str,
+        space: Space | None,
+        reporter: str,
+        account: str,
+        channel: Channel | None = None,
+        seq: int | None = None,
+        *,
+        whose: str = "",
+        outcome: str | None = None,
+        veiled: bool = False,
+    ) -> None:
+        marks, whose = self._marks, whose or f"club's reports, but not of {account}"
+        self.reports[name] = marks.keep_id(whose, "id of a report", new_id())
+        author = self._people[account].id
+        said = Message(
+            seq=seq or 1, author=author, sent_at=self._at, text=marks.private(whose, "words that were reported")
+        )
+        person = User(
+            id=author,
+            username="as it was then",
+            display_name="",
+            bio=marks.private(whose, "bio of then"),
+            avatar="",
+            city="",
+            interests=[],
+            created_at=self._at,
+        )
+        row = {"id": self.reports[name], "space": space and space.id, "reporter": self._people[reporter].id}
+        row |= {"account": author, "channel": channel and channel.id, "seq": seq, "place": channel and channel.id}
+        row |= {
+            "category": "spam",
+            "text": marks.private(whose, "words of a report"),
+            "person": encode(person).decode(),
+        }
+        row |= {"message": encode(said).decode() if seq else None, "outcome": outcome, "veiled": veiled}
+        closed = {"closed_by": self._people["max"].id, "closed_at": self._at, "note": marks.private(whose, "note")}
+        self._rows["report"].append(row | (closed if outcome else {}))
 
     # Rows
 
