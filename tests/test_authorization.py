@@ -52,7 +52,7 @@ QUERIES = (
     *queries_space.QUERIES,
     *queries_way.QUERIES,
 )
-TEXTS = (*checks.TEXTS, *checks_space.TEXTS, *checks_moderation.TEXTS)
+TEXTS = (*checks.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -154,13 +154,7 @@ async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: 
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    "code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS), ids=lambda one: one.name
-)
-=======
 @pytest.mark.parametrize("code", (*checks.CODE, *TEXTS), ids=lambda one: one.name)
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):

@@ -84,11 +84,7 @@ TEXTS = (
     Text(channel, "_residents", "if one is not None", "if True", ("channel.members",)),
     Text(Change, "check_seeing", "None in found", "False", ("message.edit",)),
     Text(grant.Grants, "_mentioning_others", "if one is None", "if False", ("message.send",)),
-<<<<<<< HEAD
-    Text(posting, "_decided", "not (more.mentions or more.poll)", "not more.poll", ("message.send",)),
-=======
     Text(posting, "_decided", " or not (more.mentions or more.poll)", " or True", ("message.send",)),
->>>>>>> 77704a27b317233e8a1727ff6f7fac9ec593363c
     # who hears what
     Text(Reach, "watchable", "not bits(needs) & ~standing.allowed", "True", ("session.resume",)),
     Text(Reach, "places", ', "history")', ")", ("session.resume",)),

@@ -88,25 +88,18 @@ HELD_TO_NEEDS = (
     "role.reorder",
     "role.grant",
     "role.revoke",
-<<<<<<< HEAD
     "invite.create",
     "thread.open",
-=======
     "report.resolve",
     "automod.create",
     "automod.update",
     "automod.delete",
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 )
 
 
-<<<<<<< HEAD
 _NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member")
-=======
-_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
 # Where it may be done by nobody whom it could be found for.
 _BY_NONE = ("invite.create", "thread.open")
->>>>>>> 77704a27b317233e8a1727ff6f7fac9ec593363c
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -291,7 +284,6 @@ def _holding() -> AbstractContextManager[Any]:
     return patch.object(role, "_held", lambda *_: None)
 
 
-<<<<<<< HEAD
 async def _any_invite(tx: Transaction, account: UUID, code: str) -> Invite | None:
     """An invite, whatever it is still good for, and for whom."""
     row = await tx.fetchrow(f"SELECT {invites.COLUMNS} FROM invite i WHERE i.code = $1", code)
@@ -306,7 +298,8 @@ def _letting() -> AbstractContextManager[Any]:
 def _revoking() -> Iterator[None]:
     with _sitting(), queried(query("AND m.account = $1 WHERE i.code = $2", "m.account = $1")):
         yield
-=======
+
+
 def _queue() -> AbstractContextManager[Any]:
     parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
     return patch("storage.report._SEEN", parameters)
@@ -314,7 +307,6 @@ def _queue() -> AbstractContextManager[Any]:
 
 def _ruling() -> AbstractContextManager[Any]:
     return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 
 
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
@@ -366,11 +358,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
-<<<<<<< HEAD
-            *((op, "space") for op in HELD_TO_NEEDS if op not in _NOT_SO),
-=======
-            *((op, "space") for op in HELD_TO_NEEDS if op not in (*_OF_CHANNELS, *_BY_NONE)),
->>>>>>> 77704a27b317233e8a1727ff6f7fac9ec593363c
+            *((op, "space") for op in HELD_TO_NEEDS if op not in (*_NOT_SO, *_BY_NONE)),
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),

@@ -40,11 +40,8 @@ _EVERYONE: tuple[Permission, ...] = (
 )
 _MODS: tuple[Permission, ...] = (
     *("manage_messages", "pin", "manage_nicks", "manage_channels", "manage_roles"),
-<<<<<<< HEAD
     *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_threads"),
-=======
-    *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_reports", "manage_automod"),
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
+    *("manage_reports", "manage_automod"),
 )
 _ROLES: dict[str, tuple[Permission, ...]] = {
     "fans": (),
@@ -75,16 +72,12 @@ class Space(Struct):
         if person in self.members:
             yield self.name
         if person in self.moderators:
-<<<<<<< HEAD
-            yield f"{self.name}'s bans"
+            yield from (f"{self.name}'s {what}" for what in ("bans", "log", "rules"))
+            yield from (f"{self.name}'s reports, but not of {one}" for one in {*self.members, "eve"} - {person})
             yield f"{self.name}'s invites"
             yield from (f"{self.name}'s invites by {one}" for one in self.members)
         if person in self.members:
             yield f"{self.name}'s invites by {person}"
-=======
-            yield from (f"{self.name}'s {what}" for what in ("bans", "log", "rules"))
-            yield from (f"{self.name}'s reports, but not of {one}" for one in {*self.members, "eve"} - {person})
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
 
 
 class Settler(Builder):

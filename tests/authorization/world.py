@@ -136,13 +136,10 @@ class World:
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
         self.spaces: dict[str, Space] = {}
-<<<<<<< HEAD
         self.codes: dict[str, str] = {}
         self.nonces: dict[str, UUID] = {}
-=======
         self.reports: dict[str, UUID] = {}
         self.automods: dict[str, UUID] = {}
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
         self.memory = Memory(server, db)
@@ -177,11 +174,8 @@ class World:
         builder = Weaver(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
-<<<<<<< HEAD
         self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
-=======
-        self.spaces, self.reports, self.automods = builder.spaces, builder.reports, builder.automods
->>>>>>> dfa197698f2aae6db6ed18a92629e5c2fe2e2de4
+        self.reports, self.automods = builder.reports, builder.automods
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
