@@ -40,8 +40,10 @@ from server.presence import Whereabouts
 from server.revocation import Revocations
 from server.router import Router
 from server.schedule import Schedule
+from server.search import Search
 from server.secret import Keyring, secret_file
 from server.stream import Streams
+from server.tail import Tail
 from server.wire import Socket
 from storage import audit, device, instance, stream
 from storage import ticket as tickets
@@ -140,6 +142,8 @@ class Server:
             self.erasures.run,
             self.graves.run,
             self.schedule.run,
+            self.tail.run,
+            self.search.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -173,6 +177,8 @@ class Server:
         self.grants = Grants(self.vital, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
+        self.search = Search(self.pool)
+        self.tail = Tail(self.pool, self.streams, [self.search.index])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
