@@ -64,7 +64,7 @@ class Index:
     async def _keep(self, tx: Transaction, found: set[str]) -> None:
         """Have words in the list of words."""
         await _lock(tx)
-        forgotten = await tx.fetchval("SELECT last_value FROM search_forgotten")
+        forgotten = await tx.fetchval("SELECT last_value + is_called::int FROM search_forgotten")
         if forgotten != self._forgotten or len(self._known) > _KNOWN:
             self._known.clear()
             self._forgotten = forgotten
