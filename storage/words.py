@@ -107,7 +107,8 @@ def _short(id: UUID) -> str:
     return b2a_base64(id.bytes)[:22].decode()
 
 
-def _marks(message: Message) -> list[str]:
+def marks(message: Message) -> list[str]:
+    """What a message has besides words."""
     found = [author(message.author)]
     if message.mentions:
         found += [having("mention"), *map(mention, message.mentions)]
@@ -130,4 +131,4 @@ def document(message: Message) -> tuple[str, list[str]]:
         places = {}
         for place, token in enumerate(found, 1):
             places[token] = f"{places[token]},{place}" if token in places else f"{token}:{place}"
-    return " ".join((*places.values(), *_marks(message))), list(places)
+    return " ".join((*places.values(), *marks(message))), list(places)

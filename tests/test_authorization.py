@@ -25,6 +25,7 @@ from tests.authorization import (
     queries_account,
     queries_channel,
     queries_friend,
+    queries_search,
 )
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
@@ -33,7 +34,7 @@ from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
-QUERIES = (*queries_account.QUERIES, *queries_channel.QUERIES, *queries_friend.QUERIES)
+QUERIES = (*queries_account.QUERIES, *queries_channel.QUERIES, *queries_friend.QUERIES, *queries_search.QUERIES)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

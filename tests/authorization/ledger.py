@@ -28,7 +28,11 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "reaction": ("t.account", _MESSAGE),
     "revision": (_MESSAGE,),
     "scheduled": ("t.account", "t.channel"),
+    "search": (_MESSAGE,),
+    "search_backlog": ("t.channel",),
+    "search_word": ("NULL",),
     "stream": ("t.id",),
+    "tail": ("t.channel",),
 }
 # What a refused try may leave: when somebody was last here, and that something was tried.
 COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}

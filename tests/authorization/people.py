@@ -46,6 +46,7 @@ PLAIN = {
     "migration.checksum": "the server's",
     "presence.status": "one of four",
     "scheduled.failed": "codes of refusals",
+    "search_word.word": "words, without where they stand",
     "scheduled.mentions": "ids",
     "ticket.kind": "one of five",
 }
