@@ -13,8 +13,8 @@ What is written into `text` of `search.messages`:
 | `東京`, `서울` | scripts without spaces between words: any part of what is written there |
 
 Upper and lower case, accents, punctuation and ways of writing the same character make no difference: `strasse` finds
-`Straße`, `cafe` finds `Café`, `らーめん` finds `ラーメン`. There is no list of languages, of endings or of words that are
-left out. Emoji are words.
+`Straße`, `cafe` finds `Café`, `らーめん` finds `ラーメン`. There is no list of languages, of endings or of words that
+are left out. Emoji are words.
 """
 
 from typing import Annotated, Literal
@@ -72,7 +72,7 @@ class SearchMessages(Request[Hits], tag="search.messages", frozen=True):
     """Find messages in your channels by their words; a new message is found within two seconds.
 
     By `time` the newest come first. By `rank` those come first that have the words more often, closer together and in
-    fewer other words, new ones before old ones; only the newest thousand that match are ranked.
+    fewer other words, new ones before old ones; ranked are only the newest that match, up to five hundred.
     """
 
     text: Words = ""

@@ -1,7 +1,7 @@
 """finding: messages by their documents, in bounded time, however many there are.
 
-The newest messages of all channels are looked at first, some of each channel, from the newest on: words that many
-messages have are found among them. What few have is found by the index. Neither looks at more than it may.
+The newest messages are looked at first: words that many messages have are found among them. What few have is found by
+the index. Neither looks at more than it may.
 
 Rule 1: where somebody may read is told by `readable` alone: before it is looked for, and again for what was found.
 Rule 2: whether a message is what was looked for is decided by what it says now.
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from math import exp2
 from uuid import UUID
 
 from msgspec import Struct
@@ -22,14 +22,13 @@ from protocol.search import SearchMessages
 from storage import message as messages
 from storage import query as queries
 from storage import words
-from storage.pool import Database
+from storage.pool import Database, Row
 from storage.query import Asked, Query
 from storage.tail import COLUMNS
 
 _EXPANDED = 64
-_LOOKED_AT, _AT_FIRST, _CHANNELS = 6000, 2000, 500
-_EACH, _EACH_AT_MOST = 4, 1000
-_RANKED, _COMMON = 1000, 200
+_LOOKED_AT = 6000
+_RANKED, _COMMON = 500, 60
 _PATIENCE = 2.0
 _HALF_LIFE = 30 * 86400.0
 _BEGINNING, _END = (
@@ -42,12 +41,12 @@ Position = tuple[datetime, UUID, int]  # newer ones are greater
 
 async def readable(db: Database, account: UUID, among: Sequence[UUID] | None = None) -> list[UUID]:
     """The channels whose messages an account may read now; `among`: only of these."""
-    rows = await db.fetch(
-        "SELECT channel FROM member WHERE account = $1 AND ($2::uuid[] IS NULL OR channel = ANY ($2))",
+    found: list[UUID] = await db.fetchval(
+        "SELECT ARRAY(SELECT channel FROM member WHERE account = $1 AND ($2::uuid[] IS NULL OR channel = ANY ($2)))",
         account,
         list(among) if among is not None else None,
     )
-    return [row["channel"] for row in rows]
+    return found
 
 
 async def readable_all(db: Database, viewer: UUID, channels: Sequence[UUID]) -> list[UUID] | None:
@@ -106,14 +105,6 @@ async def _expanded(db: Database, wanted: Sequence[str]) -> dict[str, list[str] 
     return found
 
 
-class _Front(Struct):
-    """How far down a channel was looked at: all that there is above `position`; the next look begins at `bound`."""
-
-    position: Position
-    bound: Position
-    whole: bool = False
-
-
 class _Search:
     """One look for candidates."""
 
@@ -142,7 +133,7 @@ class _Search:
         keys = [(one, _position(one)) for one in found[:enough]]
         if len(found) > enough:
             return Candidates(keys, keys[-1][1])
-        return Candidates(keys, _position(min(end, top)) if end is not None else None)
+        return Candidates(keys, _position(end) if end is not None else None)
 
     async def _newest(self, top: Position, enough: int) -> tuple[list[Position], Position | None]:
         """The newest ones; below which position there may be more, None for nowhere."""
@@ -172,64 +163,23 @@ class _Search:
         )
         return [(row["at"], row["channel"], row["seq"]) for row in rows]
 
-    # Looking
-
     async def _look(self, top: Position, enough: int) -> tuple[list[Position], Position | None]:
-        """Look at the newest messages until there are enough hits, or until it is too much; what is sure, down to where.
-
-        However much it is, every channel is looked at once, so that the next page begins further down.
-        """
-        fronts = {channel: _Front(bound, bound) for channel in self._channels if (bound := _below(top, channel))}
-        if len(fronts) > _CHANNELS:
-            await self._start(fronts)
-        hits, looked_at = list[Position](), 0
-        each = min(max(_EACH, _AT_FIRST // len(fronts)), _EACH_AT_MOST)
-        while True:
-            left = sorted((one for one in fronts.values() if not one.whole), key=_newest_first, reverse=True)
-            end = left[0].position if left else None
-            hits.sort(reverse=True)
-            sure = [one for one in hits if end is None or one >= end]
-            if end is None or len(sure) >= enough or (looked_at >= _LOOKED_AT and end < top):
-                return sure, end
-            least = hits[enough - 1] if len(hits) >= enough else None
-            chosen = [one for one in left[:_CHANNELS] if least is None or one.position >= least]
-            looked_at += await self._look_at(chosen, each, hits)
-            each = min(2 * each, max(_EACH, (_LOOKED_AT - looked_at) // len(chosen)), _EACH_AT_MOST)
-
-    async def _start(self, fronts: dict[UUID, _Front]) -> None:
-        """Of very many channels those come first that moved last: nothing newer stands in the others."""
-        rows = await self._db.fetch("SELECT id, moved_at FROM stream WHERE id = ANY ($1::uuid[])", self._channels)
-        for row in rows:
-            front = fronts[row["id"]]
-            front.position = min(front.position, (row["moved_at"], row["id"], 2**62))
-
-    async def _look_at(self, fronts: Sequence[_Front], each: int, hits: list[Position]) -> int:
-        """Some more of these channels; how many messages were looked at."""
-        rows = await self._db.fetch(
-            f"""
-            SELECT c.k, x.* FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[])
-                   WITH ORDINALITY AS c(id, at, seq, k), LATERAL (
-                SELECT count(*) AS n, min(at) AS at, min(seq) AS seq,
-                       array_agg(at) FILTER (WHERE hit) AS ats, array_agg(seq) FILTER (WHERE hit) AS seqs
-                  FROM (SELECT at, seq, {self._condition(6) or "true"} AS hit FROM search
-                         WHERE channel = c.id AND (at, seq) < (c.at, c.seq) AND at >= $5
-                         ORDER BY at DESC, seq DESC LIMIT $4) s) x
-            """,
-            [one.bound[1] for one in fronts],
-            [one.bound[0] for one in fronts],
-            [one.bound[2] for one in fronts],
-            each,
+        """The newest among so many messages; above which position none was left out, None for all were looked at."""
+        row = await self._db.fetchrow(
+            "SELECT * FROM search_newest($1, $2::text::tsquery, $3, $4, $5, $6, $7, $8, $9)",
+            self._channels,
+            self._asked.words or None,
+            self._asked.patterns or None,
             self._since,
-            *self._values,
+            *top,
+            enough,
+            _LOOKED_AT,
         )
-        for row in rows:
-            front = fronts[row["k"] - 1]
-            channel = front.bound[1]
-            front.whole = row["n"] < each
-            if row["n"]:
-                front.position = front.bound = (row["at"], channel, row["seq"])
-            hits.extend((at, channel, seq) for at, seq in zip(row["ats"] or (), row["seqs"] or (), strict=True))
-        return sum(row["n"] for row in rows)
+        assert row is not None
+        found = list(zip(row["ats"] or (), row["places"] or (), row["seqs"] or (), strict=True))
+        if row["bottom_at"] is None:
+            return found, None
+        return found, (row["bottom_at"], row["bottom_channel"], row["bottom_seq"])
 
     # In order of rank
 
@@ -238,48 +188,41 @@ class _Search:
         began, worst = _read_rank(self._frame.after)
         top = min(self._top, (began, _LAST_ID, 2**62))
         found, end = await self._look(top, _RANKED)
-        if end is not None and len(found) < _COMMON:
-            found, _ = await self._newest(top, _RANKED)
-        ranks = await self._ranks(found[:_RANKED], wanted)
-        scored = sorted(
-            ((_score(rank, began, one), one) for rank, one in zip(ranks, found, strict=False)), reverse=True
-        )
+        if end is not None and len(found) < _COMMON and self._asked.indexed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    found = await self._by_index(top, _RANKED)
+        enough = self._frame.limit + 1
+        rows = await self._best(found[:_RANKED], wanted, began, worst, enough + 1)
         start = f"{began.isoformat()} "
-        keys = [(one, f"{start}{score!r} {_position(one)}") for score, one in scored if (score, one) < worst]
-        some = keys[: self._frame.limit + 1]
+        keys = [((row["at"], row["channel"], row["seq"]), row["score"]) for row in rows]
+        some = [(position, f"{start}{score!r} {_position(position)}") for position, score in keys[:enough]]
         return Candidates(some, some[-1][1] if len(keys) > len(some) else None)
 
-    async def _ranks(self, found: Sequence[Position], wanted: str) -> list[float]:
-        if not wanted:
-            return [0.0] * len(found)
-        rows = await self._db.fetch(
-            """
-            SELECT coalesce(ts_rank_cd(s.words, (SELECT $4::text::tsquery), 1), 0)::float8 AS rank
-              FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) WITH ORDINALITY AS p(channel, at, seq, k)
-              LEFT JOIN search s USING (channel, at, seq) ORDER BY k
+    async def _best(
+        self, found: Sequence[Position], wanted: str, began: datetime, worst: tuple[float, Position], limit: int
+    ) -> list[Row]:
+        """Those with the highest scores below one; a message of today counts three times as much as an old one."""
+        score, position = worst
+        return await self._db.fetch(
+            f"""
+            SELECT * FROM (
+                SELECT p.channel, p.at, p.seq, coalesce(ts_rank_cd(s.words, (SELECT $4::text::tsquery), 1), 0)::float8
+                       * (1 + 2 * power(0.5, extract(epoch FROM $5 - p.at)::float8 / {_HALF_LIFE})) AS score
+                  FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS p(channel, at, seq)
+                  LEFT JOIN search s USING (channel, at, seq)) x
+             WHERE (score, at, channel, seq) < ($6::float8, $7::timestamptz, $8::uuid, $9::bigint)
+             ORDER BY score DESC, at DESC, channel DESC, seq DESC LIMIT $10
             """,
             [channel for _, channel, _ in found],
             [at for at, _, _ in found],
             [seq for _, _, seq in found],
-            wanted,
+            wanted or None,
+            began,
+            score,
+            *position,
+            limit,
         )
-        return [row["rank"] for row in rows]
-
-
-def _newest_first(front: _Front) -> Position:
-    return front.position
-
-
-def _below(top: Position, channel: UUID) -> Position:
-    """The same bound within one channel."""
-    at, other, seq = top
-    return at, channel, seq if channel == other else 2**62 if channel < other else 0
-
-
-def _score(rank: float, now: datetime, position: Position) -> float:
-    """A message of today counts three times as much as an old one."""
-    age = max(0.0, (now - position[0]).total_seconds())
-    return rank * (1 + 2 * exp2(-age / _HALF_LIFE))
 
 
 # Cursors: one that is none begins at the beginning
@@ -332,7 +275,7 @@ async def read(
     hits = []
     for position in keys:
         one = found.get(position[1:])
-        if one is None or position[1] not in still or not set(query.marks) <= set(words.marks(one)):
+        if one is None or position[1] not in still or (query.marks and not set(query.marks) <= {*words.marks(one)}):
             continue
         ranges = queries.matches(query, one.text)
         if ranges is not None:

@@ -1,6 +1,6 @@
 """query: what somebody looks for: how it is read, how it is asked, and where it stands in a text.
 
-Rule: what PostgreSQL finds may be too much, never too little; whether it is right is decided here, by the present words.
+Rule: what PostgreSQL finds may be too much, never too little: the present words decide, here.
 """
 
 from __future__ import annotations
