@@ -496,7 +496,7 @@ CREATE TABLE search (
     PRIMARY KEY (channel, at, seq)
 );
 
-CREATE INDEX search_words ON search USING gin (words);
+CREATE INDEX search_words ON search USING gin (words) WITH (gin_pending_list_limit = 8192);
 
 -- Every longer word that stands in a message, so that it is found by its parts.
 CREATE TABLE search_word (

@@ -14,7 +14,7 @@ What is written into `text` of `search.messages`:
 
 Upper and lower case, accents, punctuation and ways of writing the same character make no difference: `strasse` finds
 `Straße`, `cafe` finds `Café`, `らーめん` finds `ラーメン`. There is no list of languages, of endings or of words that
-are left out. Emoji are words.
+are left out. Emoji are words. Words with four or more digits are found as a whole or by their beginnings only.
 """
 
 from typing import Annotated, Literal

@@ -5,13 +5,15 @@ found within seconds by whoever looks next: everybody goes through all channels 
 
 Rule 1: whatever the workers write, and how far the channel is then, are one transaction: each fact is worked on once.
 Rule 2: everybody's turn comes: of each channel some facts at a time, and who has more comes again behind the others.
-Rule 3: a fact at which a worker fails, also alone, is left out by that worker, and logged: it holds up nothing.
+Rule 3: while the process is busy, this takes a small share of its time, and what it is behind with comes later.
+Rule 4: a fact at which a worker fails, also alone, is left out by that worker, and logged: it holds up nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -31,7 +33,23 @@ _SWEEP_EVERY, _SWEPT = 2.0, 5000
 _CHANNELS, _FACTS, _LEAST = 100, 500, 20
 _MOST_WAITING = 50_000
 _AGAIN, _LONGEST = 0.5, 5.0
+_BUSY, _SHARE = 0.6, 0.12  # of one core; of the time, while it is busy
 _NONE = UUID(int=0)
+
+
+class Pace:
+    """Whether this process has little time left."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu, self._busy = time.monotonic(), time.process_time(), False
+
+    def busy(self) -> bool:
+        """In the last moment; looked at ten times a second at most."""
+        wall, cpu = time.monotonic(), time.process_time()
+        if wall > self._wall + 0.1:
+            self._busy = (cpu - self._cpu) / (wall - self._wall) > _BUSY
+            self._wall, self._cpu = wall, cpu
+        return self._busy
 
 
 class Tail:
@@ -40,6 +58,7 @@ class Tail:
     def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker]) -> None:
         self._pool, self._streams, self.workers = pool, streams, list(workers)
         self._queue: dict[UUID, None] = {}
+        self._pace = Pace()
         self.facts, self.left_out, self.lag = 0, 0, 0.0
 
     def __len__(self) -> int:
@@ -83,18 +102,18 @@ class Tail:
         while True:
             self._collect()
             try:
-                done = await self._round() if self._queue else 0
+                rest = await self._round() if self._queue else _EVERY
                 wait = _AGAIN
-                await asyncio.sleep(0 if done and self._queue else _EVERY)
+                await asyncio.sleep(rest)
             except Refusal as refusal:
                 log.debug("the tail waits for the database: %s", refusal)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, _LONGEST)
 
-    async def _round(self) -> int:
-        """Some channels, the ones that have waited longest; how many facts were worked on."""
+    async def _round(self) -> float:
+        """Some channels, the ones that have waited longest; how long to rest before the next."""
         some = list(self._queue)[:_CHANNELS]
-        before = self.facts
+        began, before = asyncio.get_running_loop().time(), self.facts
         for channel in some:
             del self._queue[channel]
         try:
@@ -102,7 +121,9 @@ class Tail:
         except BaseException:
             self._add(some)
             raise
-        return self.facts - before
+        took = asyncio.get_running_loop().time() - began
+        rest = took * (1 / _SHARE - 1) if self._pace.busy() else 0.0
+        return rest if self._queue and self.facts > before else max(rest, _EVERY)
 
     async def _do(self, channels: Sequence[UUID]) -> Sequence[UUID]:
         """Those of these behind which there is more."""

@@ -34,8 +34,10 @@ class Place(Struct, frozen=True):
     open_right: bool = False
 
     def fits(self, token: str) -> bool:
-        """Whether a word is one like this."""
-        if self.open_left:
+        """Whether a word is one like this; parts are those of words that are listed."""
+        if self.open_left and token != self.text:
+            if not words.listed(token):
+                return False
             return self.text in token if self.open_right else token.endswith(self.text)
         return token.startswith(self.text) if self.open_right else token == self.text
 

@@ -7,6 +7,7 @@ word is forgotten that is just being stored. It is taken before rows are.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from storage.tail import Portion
 BACKLOGS = Chores("search_backlog", "channel")
 _LOCK = 0x736561726368  # "search"
 _KNOWN = 200_000
+_AT_ONCE = 50  # then others have their turn
 
 
 class Index:
@@ -44,10 +46,12 @@ class Index:
     async def write(self, tx: Transaction, messages: Sequence[tuple[UUID, Message]]) -> None:
         """The documents of messages as they are now."""
         documents, found = [], set[str]()
-        for _, one in messages:
+        for number, (_, one) in enumerate(messages, 1):
             document, tokens = words.document(one)
             documents.append(document)
             found.update(tokens)
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
         await self._keep(tx, found)
         await tx.execute(
             """

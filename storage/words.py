@@ -13,6 +13,8 @@ import re
 import unicodedata
 from binascii import b2a_base64
 from collections.abc import Iterator
+from functools import lru_cache
+from operator import add
 from uuid import UUID
 
 from protocol.message import Message
@@ -70,9 +72,12 @@ def tokens(folded: str) -> list[str]:
     return found
 
 
+_LISTED = re.compile(r"(?!(?:\D*\d){4}).{4,40}")
+
+
 def listed(token: str) -> bool:
-    """Whether a word is kept in the list of words: only there its parts are looked for."""
-    return len(token) > 3
+    """Whether it is kept in the list of words, where parts are looked for: not numbers and ids, which never end."""
+    return _LISTED.fullmatch(token) is not None
 
 
 def grams(word: str) -> list[str]:
@@ -83,6 +88,7 @@ def grams(word: str) -> list[str]:
 # What is no word; no word begins like these
 
 
+@lru_cache(10_000)
 def author(account: UUID) -> str:
     """Who has written it."""
     return "@" + _short(account)
@@ -118,17 +124,17 @@ def marks(message: Message) -> list[str]:
         found.append(having("reply"))
     if message.pinned_at:
         found.append(having("pin"))
-    if ("://" in message.text or "ww." in message.text.lower()) and _LINK.search(message.text):
+    text = message.text
+    if ("://" in text or "ww." in text or "WW." in text) and _LINK.search(text):
         found.append(having("link"))
     return found
+
+
+_NUMBERS = [f":{place}" for place in range(1, 1 + 2**14)]  # further places are the last one to PostgreSQL
 
 
 def document(message: Message) -> tuple[str, list[str]]:
     """What a message is found by, as PostgreSQL reads a tsvector; and its words."""
     found = tokens(fold(message.text))
-    places = {token: f"{token}:{place}" for place, token in enumerate(found, 1)}
-    if len(places) < len(found):
-        places = {}
-        for place, token in enumerate(found, 1):
-            places[token] = f"{places[token]},{place}" if token in places else f"{token}:{place}"
-    return " ".join((*places.values(), *marks(message))), list(places)
+    placed = list(map(add, found, _NUMBERS))
+    return " ".join(placed + marks(message)), found

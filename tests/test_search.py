@@ -107,6 +107,13 @@ async def test_beginnings_ends_and_parts_of_words(server: Server, ann: Person) -
     assert await found(ann, '"*low *ood"') == ["yellow wood"]
 
 
+async def test_numbers_are_found_as_a_whole_or_by_their_beginnings(server: Server, ann: Person) -> None:
+    await told(server, ann, "order 20261121", "order abc112x", "order 7")
+    assert await found(ann, "20261121") == await found(ann, "2026*") == ["order 20261121"]
+    assert await found(ann, "*1121*") == []
+    assert await found(ann, "*112*") == await found(ann, "*bc1*") == ["order abc112x"]
+
+
 async def test_a_part_that_very_many_words_have_is_found_as_well(
     server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
