@@ -26,7 +26,7 @@ async def messages(db: Pool, viewer: UUID, frame: SearchMessages, channels: Sequ
     if not where:
         return Hits(hits=[], next=None)
     found = await finding.candidates(db, where, query, frame)
-    hits = await finding.read(db, viewer, [position for position, _ in found.keys], query, frame)
+    hits = await finding.read(db, viewer, [position for position, _ in found.keys], query)
     page, size, full = list[Hit](), 0, False
     for one in hits:
         hit = Hit(channel=one.position[1], message=one.message, snippet=snippet(one.message.text, one.ranges))

@@ -29,7 +29,7 @@ log = logging.getLogger("onesocket.tail")
 Worker = Callable[[Transaction, Sequence[Portion]], Awaitable[None]]
 
 _EVERY = 0.25
-_SWEEP_EVERY, _SWEPT = 2.0, 5000
+_SWEEP_EVERY, _SWEPT = 2.0, 2000
 _CHANNELS, _FACTS, _LEAST = 100, 500, 20
 _MOST_WAITING = 50_000
 _AGAIN, _LONGEST = 0.5, 5.0

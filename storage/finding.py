@@ -256,9 +256,7 @@ def _read_rank(text: str | None) -> tuple[datetime, tuple[float, Position]]:
 # What was found
 
 
-async def read(
-    db: Database, viewer: UUID, keys: Sequence[Position], query: Query, frame: SearchMessages
-) -> list[Found]:
+async def read(db: Database, viewer: UUID, keys: Sequence[Position], query: Query) -> list[Found]:
     """Those that the viewer sees and that are what was looked for, as they are now."""
     rows = await db.fetch(
         f"""
