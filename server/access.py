@@ -119,6 +119,16 @@ async def _places_of(ctx: Context, channels: Sequence[UUID]) -> list[Place] | No
     return found if len(found) == len(wanted) else None
 
 
+def channels_read(field: str = "channels") -> Rule:
+    """Channels, the messages of all of which the viewer may read."""
+    return Rule(binds=(Bind(field, "channel", _readable_all, in_context=True),))
+
+
+async def _readable_all(ctx: Context, channels: Sequence[UUID]) -> list[UUID] | None:
+    found = await ctx.app.reach.readable(ctx.db, ctx.user, list(channels))
+    return found if len(found) == len(set(channels)) else None
+
+
 def channel_or_open(field: str = "channel") -> Rule:
     """A channel that the viewer is in or sees, or an open group."""
     return Rule(binds=(Bind(field, "channel", _channel_or_open, in_context=True),))

@@ -11,10 +11,14 @@ from uuid import UUID
 
 from protocol.permission import Permission, bits
 from server.structure import Structures
+from storage import member as members
 from storage import space as spaces
 from storage import stream as streams
 from storage.pool import Database
 from storage.stream import Place
+
+_SPACES, _THREADS = 200, 5000
+_HISTORY = bits(["history"])
 
 
 class Reach:
@@ -59,3 +63,23 @@ class Reach:
             return access, {seat.account for seat in seats if seat is not None}
         found = await self._structures.look(db, [stream] * len(accounts), accounts)
         return access, {account for account, one in zip(accounts, found, strict=True) if one is not None}
+
+    async def readable(self, db: Database, account: UUID, among: Sequence[UUID] | None = None) -> list[UUID]:
+        """The channels whose messages an account may read now; `among`: only of these."""
+        if among is not None:
+            wanted = list(dict.fromkeys(among))
+            found = await self._structures.look(db, wanted, [account] * len(wanted))
+            return [one.id for one in found if one is not None and one.reads]
+        return [*await streams.channels(db, account), *await self._read_in_spaces(db, account)]
+
+    async def _read_in_spaces(self, db: Database, account: UUID) -> list[UUID]:
+        ids = await members.spaces(db, account, None, _SPACES)
+        residents = await self._structures.residents(db, ids, [account] * len(ids))
+        rooms = [
+            channel
+            for one in residents
+            if one is not None
+            for channel in one.structure.channels
+            if one.structure.allowed(one.member, channel) & _HISTORY
+        ]
+        return [*rooms, *await streams.threads(db, rooms, _THREADS)] if rooms else []

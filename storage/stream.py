@@ -87,6 +87,22 @@ async def places_among(db: Database, account: UUID, streams: Sequence[UUID]) -> 
     return [Place(row["id"], row["head"], row["access"], row["guard"]) for row in rows]
 
 
+async def channels(db: Database, account: UUID) -> list[UUID]:
+    """The direct channels and groups of an account."""
+    rows = await db.fetch("SELECT m.channel FROM member m WHERE m.account = $1", account)
+    return [row["channel"] for row in rows]
+
+
+async def threads(db: Database, rooms: Sequence[UUID], limit: int) -> list[UUID]:
+    """Threads in these channels, the newest first."""
+    rows = await db.fetch(
+        "SELECT id FROM channel WHERE parent = ANY ($1::uuid[]) AND kind = 'thread' ORDER BY id DESC LIMIT $2",
+        list(rooms),
+        limit,
+    )
+    return [row["id"] for row in rows]
+
+
 async def access(db: Database, stream: UUID) -> int:
     """The access version of a stream."""
     found: int | None = await db.fetchval(f"SELECT {ACCESS} FROM stream s WHERE s.id = $1", stream)

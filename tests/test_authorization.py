@@ -33,6 +33,7 @@ from tests.authorization import (
     queries_friend,
     queries_moderation,
     queries_poll,
+    queries_search,
     queries_space,
     queries_way,
 )
@@ -49,6 +50,7 @@ QUERIES = (
     *queries_friend.QUERIES,
     *queries_moderation.QUERIES,
     *queries_poll.QUERIES,
+    *queries_search.QUERIES,
     *queries_space.QUERIES,
     *queries_way.QUERIES,
 )

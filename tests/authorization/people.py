@@ -53,6 +53,7 @@ PLAIN = {
     "report.category": "one of ten",
     "report.outcome": "one of two",
     "scheduled.failed": "codes of refusals",
+    "search_word.word": "words, without where they stand",
     "scheduled.mentions": "ids",
     "space.avatar": "one of the built-in ones",
     "space_member.roles": "ids",
