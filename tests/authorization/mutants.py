@@ -93,9 +93,7 @@ HELD_TO_NEEDS = (
 )
 
 
-_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
-# Where it may be done by nobody whom it could be found for.
-_BY_NONE = ("invite.create", "thread.open")
+_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member", "thread.open")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -340,7 +338,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
-            *((op, "space") for op in HELD_TO_NEEDS if op not in (*_OF_CHANNELS, *_BY_NONE)),
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _OF_CHANNELS),
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),
