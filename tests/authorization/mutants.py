@@ -97,9 +97,7 @@ HELD_TO_NEEDS = (
 )
 
 
-_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member")
-# Where it may be done by nobody whom it could be found for.
-_BY_NONE = ("invite.create", "thread.open")
+_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member", "thread.open")
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -358,7 +356,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     **dict.fromkeys(
         (
-            *((op, "space") for op in HELD_TO_NEEDS if op not in (*_NOT_SO, *_BY_NONE)),
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _NOT_SO),
             ("space.delete", "space"),
             ("space.leave", "space"),
             ("space.transfer", "space"),
