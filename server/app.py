@@ -54,7 +54,7 @@ from server.structure import Structures
 from server.tail import Tail
 from server.thread import Threads
 from server.wire import Socket
-from storage import audit, deed, device, instance, report, space, stream
+from storage import audit, deed, device, instance, report, space, stats, stream
 from storage import ticket as tickets
 from storage.bus import Bus
 from storage.embedded import Embedded
@@ -204,7 +204,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index])
+        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
@@ -284,6 +284,7 @@ class Server:
             await audit.prune(self.pool, _AUDIT_DAYS)
             await deed.prune(self.pool, _AUDIT_DAYS)
             await report.prune(self.pool, _AUDIT_DAYS)
+            await stats.prune(self.pool)
             await stream.prune(self.pool, _FACT_DAYS)
             await space.prune(self.pool)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from storage import deed, report
+from storage import deed, report, stats
 from storage.chore import Chores
 from storage.pool import Database, Transaction
 
@@ -88,6 +88,7 @@ async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
     await report.forget(tx, account)
     await deed.forget(tx, account)
+    await stats.forget(tx, account)
     for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM invite WHERE by = $1", account)

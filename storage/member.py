@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from protocol.member import Ban, Bans, Member, Members
 from protocol.user import User
+from storage import stats
 from storage import user as users
 from storage.pool import Database, Row, Transaction
 
@@ -145,6 +146,7 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
     if not tag.endswith("1"):
         return False
     await tx.execute("UPDATE space SET members = members + 1 WHERE id = $1", space)
+    await stats.moved(tx, space, 1, 0)
     return True
 
 
@@ -154,6 +156,7 @@ async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
     if not tag.endswith("1"):
         return False
     await tx.execute("UPDATE space SET members = members - 1 WHERE id = $1", space)
+    await stats.moved(tx, space, 0, 1)
     for table in ("mark", "draft", "mention"):
         await tx.execute(
             f"DELETE FROM {table} t USING channel c WHERE c.id = t.channel AND c.space = $1 AND t.account = $2",

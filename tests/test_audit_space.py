@@ -188,6 +188,8 @@ UNLOGGED = {
     "space.get": _READS,
     "space.join": "everybody may",
     "space.leave": "everybody may",
+    "stats.channel": _READS,
+    "stats.space": _READS,
     "thread.follow": _OWN,
     "thread.followed": _READS,
     "thread.get": _READS,

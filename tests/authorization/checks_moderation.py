@@ -1,6 +1,6 @@
 """Functions that decide about logs, reports and automod, without one of their checks."""
 
-from server.handlers import automod, report
+from server.handlers import automod, report, stats
 from server.structure import Structure
 from tests.authorization.checks import Text
 
@@ -11,6 +11,7 @@ TEXTS = (
     Text(report, "_message", "message.author == ctx.user", "False", ("report.create",)),
     Text(report, "_person", "is None:\n        raise Missing", "is False:\n        raise Missing", ("report.create",)),
     Text(report, "resolve", "before.report.outcome != frame.outcome", "False", ("report.resolve",)),
+    Text(stats, "server", "me.role not in _RESPONSIBLE", "False", ("stats.server",)),
     Text(automod, "create", "    check(rule)\n", "", ("automod.create",)),
     Text(automod, "_shown", "if one not in hidden", "", ("automod.list",)),
 )

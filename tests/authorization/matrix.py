@@ -42,6 +42,7 @@ _LEAVE_SOCKETS_ALONE = {
         "role",
         "scheduled",
         "space",
+        "stats",
         "thread",
         "typing",
         "user",
