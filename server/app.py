@@ -45,9 +45,11 @@ from server.revocation import Revocations
 from server.router import Router
 from server.ruin import Ruins
 from server.schedule import Schedule
+from server.search import Search
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.tail import Tail
 from server.wire import Socket
 from storage import audit, device, instance, space, stream
 from storage import ticket as tickets
@@ -150,6 +152,8 @@ class Server:
             self.purges.run,
             self.schedule.run,
             self.dues.run,
+            self.tail.run,
+            self.search.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -190,6 +194,8 @@ class Server:
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
+        self.search = Search(self.pool)
+        self.tail = Tail(self.pool, self.streams, [self.search.index])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -82,6 +82,11 @@ class Measures:
         yield family("onesocket_streams", "gauge", "Streams that are followed.", [({}, len(streams))])
         yield family("onesocket_facts_total", "counter", "Facts that were delivered.", [({}, streams.delivered)])
         yield family("onesocket_facts_fetched_total", "counter", "Of them read anew.", [({}, streams.fetched)])
+        tail = server.tail
+        yield family("onesocket_tail_waiting", "gauge", "Channels behind which there is work.", [({}, len(tail))])
+        yield family("onesocket_tail_facts_total", "counter", "Facts worked on behind them.", [({}, tail.facts)])
+        yield family("onesocket_tail_left_out_total", "counter", "Of them failed at.", [({}, tail.left_out)])
+        yield family("onesocket_tail_lag_seconds", "gauge", "Age of the oldest of the last ones.", [({}, tail.lag)])
         yield family("onesocket_other_nodes", "gauge", "Processes beside this one.", [({}, server.bus.others)])
         yield family("onesocket_passwords_waiting", "gauge", "Being hashed.", [({}, server.passwords.waiting)])
         parts = [({"part": part}, int(state == "ok")) for part, state in server.health.parts.items()]

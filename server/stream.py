@@ -58,6 +58,7 @@ class Streams:
         self._heads = Heads(vital, self._streams, self.take, self._behind)
         self._recent_bytes = 0
         self._arrivals = Arrivals(pool, self, reach)
+        self.touched: set[UUID] = set()  # where this process has stored facts that nobody has taken up behind it yet
         self.delivered = self.closed_gaps = 0
         carrier.hear(self.take, self.pass_on)
 
@@ -83,6 +84,7 @@ class Streams:
     def committed(self, batches: Iterable[Batch]) -> None:
         """Facts that this process has stored: deliver them here, and tell the others."""
         for batch in batches:
+            self.touched.add(batch.stream)
             self._carrier.publish(batch)
             self.take(batch)
 

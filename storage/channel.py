@@ -177,6 +177,16 @@ async def memberships(db: Database, viewer: UUID, after: str | None, limit: int)
     return Memberships(channels=found, next=cursors[limit - 1] if len(rows) > limit else None)
 
 
+async def memberships_in(db: Database, viewer: UUID, channels: Sequence[UUID]) -> list[Membership]:
+    """How the viewer stands in those of these channels that they are in, in this order."""
+    chosen = """
+        SELECT m.*, s.head, s.moved_at FROM member m JOIN stream s ON s.id = m.channel
+         WHERE m.account = $1 AND m.channel = ANY ($2::uuid[])
+    """
+    found = {row["id"]: _membership(row, viewer) for row in await _memberships(db, chosen, viewer, list(channels))}
+    return [found[channel] for channel in channels if channel in found]
+
+
 def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
     """Where a page begins; a cursor that is none begins at the beginning."""
     try:

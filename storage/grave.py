@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from storage import search, tail
 from storage.chore import Chores
 from storage.pool import Database, Transaction
 
@@ -72,8 +73,10 @@ async def dismiss(tx: Transaction, channel: UUID, accounts: Sequence[UUID]) -> l
 
 async def thin(tx: Transaction, channel: UUID, limit: int) -> int:
     """Forget some of what was said and done there; how much."""
-    gone = 0
+    gone = await search.thin(tx, channel, limit)
     for table, column in _TABLES.items():
+        if gone >= limit:
+            break
         tag = await tx.execute(
             f"""
             DELETE FROM {table} WHERE ctid = ANY
@@ -83,11 +86,12 @@ async def thin(tx: Transaction, channel: UUID, limit: int) -> int:
             limit - gone,
         )
         gone += int(tag.split()[-1])
-        if gone >= limit:
-            break
     return gone
 
 
 async def close(tx: Transaction, channel: UUID) -> None:
-    """Nothing is left of it."""
+    """Nothing is left of it, once who works behind it has gone."""
+    await tail.close(tx, channel)
+    while await search.thin(tx, channel, 500):
+        pass
     await tx.execute("DELETE FROM stream WHERE id = $1", channel)

@@ -19,7 +19,7 @@ COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
     m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at
 """
-_IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
+IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
 _PAGE_BYTES = 250_000  # with what is around it less than 256 KiB
@@ -64,7 +64,7 @@ async def visible_all(db: Database, viewer: UUID, channel: Standing, seqs: Seque
         f"""
         SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq = ANY ($3::bigint[])
-               AND m.deleted_at IS NULL AND {_IN_VIEW} ORDER BY m.seq) p ON true
+               AND m.deleted_at IS NULL AND {IN_VIEW} ORDER BY m.seq) p ON true
          WHERE s.id = $2
         """,
         viewer,
@@ -108,7 +108,7 @@ async def page(
         f"""
         SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq > $3 AND m.seq < $4
-               AND {_IN_VIEW} ORDER BY m.seq {"ASC" if forward else "DESC"} LIMIT $5) p ON true
+               AND {IN_VIEW} ORDER BY m.seq {"ASC" if forward else "DESC"} LIMIT $5) p ON true
          WHERE s.id = $2
         """,
         viewer,
@@ -133,10 +133,10 @@ async def around(db: Database, viewer: UUID, channel: Standing, seq: int, limit:
     rows = await db.fetch(
         f"""
         SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
-            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq < $3 AND {_IN_VIEW}
+            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq < $3 AND {IN_VIEW}
               ORDER BY m.seq DESC LIMIT $4 + 1)
             UNION ALL
-            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq >= $3 AND {_IN_VIEW}
+            (SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.seq >= $3 AND {IN_VIEW}
               ORDER BY m.seq LIMIT $5 + 1)) p ON true
          WHERE s.id = $2
         """,
@@ -164,7 +164,7 @@ async def pins(db: Database, viewer: UUID, channel: Standing, after: int) -> Mes
         f"""
         SELECT s.head, {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM message m WHERE m.channel = s.id AND m.pinned_at IS NOT NULL AND m.seq > $3
-               AND {_IN_VIEW} ORDER BY m.seq LIMIT {_PINS}) p ON true
+               AND {IN_VIEW} ORDER BY m.seq LIMIT {_PINS}) p ON true
          WHERE s.id = $2
         """,
         viewer,

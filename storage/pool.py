@@ -8,7 +8,7 @@ Rule 3: a commit is durable before it is acknowledged: `synchronous_commit` is c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ Row = asyncpg.Record
 UniqueViolation = asyncpg.UniqueViolationError
 BadData = (asyncpg.DataError, asyncpg.CharacterNotInRepertoireError, ValueError, OverflowError)
 
+_MET = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 _AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -30,6 +31,9 @@ _AWAY = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # its connection was told of the end while nobody asked anything
 )
+
+
+PASSING = (*_AWAY, *_MET, asyncpg.DiskFullError, asyncpg.TooManyConnectionsError)  # nobody's fault: it may work again
 
 
 class Database(Protocol):
@@ -69,10 +73,31 @@ class Locked(Exception):
 class Transaction:
     """One connection inside a transaction; counts its queries into the pool."""
 
-    __slots__ = ("_connection", "_pool")
+    __slots__ = ("_connection", "_pool", "_then")
 
     def __init__(self, pool: Pool, connection: Any) -> None:
         self._pool, self._connection = pool, connection
+        self._then: list[Callable[[], None]] = []
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Something to do once all of it is committed."""
+        self._then.append(call)
+
+    def committed(self) -> None:
+        """It is."""
+        for call in self._then:
+            call()
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """A part that may fail alone; when the server is away, or two meet, all of it does."""
+        before = len(self._then)
+        try:
+            async with self._connection.transaction():
+                yield
+        except BaseException:
+            del self._then[before:]
+            raise
 
     async def fetch(self, query: str, *values: Any) -> list[Row]:
         """All rows."""
@@ -187,8 +212,11 @@ class Pool:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """All of it or nothing; committed when the block ends."""
         with _away(self):
-            async with self._acquire() as connection, connection.transaction():
-                yield Transaction(self, connection)
+            async with self._acquire() as connection:
+                tx = Transaction(self, connection)
+                async with connection.transaction():
+                    yield tx
+                tx.committed()
 
     async def fetch(self, query: str, *values: Any) -> list[Row]:
         """All rows of one query of its own."""
@@ -264,7 +292,7 @@ def _away(pool: Pool) -> Iterator[None]:
     except _AWAY as error:
         pool.away = True
         raise Unavailable("the database is away for a moment", retry_after=1) from error
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError) as error:
+    except _MET as error:
         raise Overloaded("two changes met; try again", retry_after=0.2) from error
     except asyncpg.DiskFullError as error:
         raise Unavailable("the database has no room left", retry_after=30) from error

@@ -26,6 +26,7 @@ from tests.authorization import (
     queries_channel,
     queries_friend,
     queries_poll,
+    queries_search,
 )
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
@@ -34,7 +35,13 @@ from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
-QUERIES = (*queries_account.QUERIES, *queries_channel.QUERIES, *queries_friend.QUERIES, *queries_poll.QUERIES)
+QUERIES = (
+    *queries_account.QUERIES,
+    *queries_channel.QUERIES,
+    *queries_friend.QUERIES,
+    *queries_poll.QUERIES,
+    *queries_search.QUERIES,
+)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

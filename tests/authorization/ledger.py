@@ -29,8 +29,12 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "reaction": ("t.account", _MESSAGE),
     "revision": (_MESSAGE,),
     "scheduled": ("t.account", "t.channel"),
+    "search": (_MESSAGE,),
+    "search_backlog": ("t.channel",),
+    "search_word": ("NULL",),
     "stream": ("t.id",),
     "vote": ("t.account", _MESSAGE),
+    "tail": ("t.channel",),
 }
 # Whose rows of a table are depends on what stands in another.
 LOOKS_INTO = {"mail": "account"}

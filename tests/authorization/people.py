@@ -47,6 +47,7 @@ PLAIN = {
     "migration.checksum": "the server's",
     "presence.status": "one of four",
     "scheduled.failed": "codes of refusals",
+    "search_word.word": "words, without where they stand",
     "scheduled.mentions": "ids",
     "ticket.kind": "one of five",
     "vote.options": "numbers",

@@ -16,6 +16,8 @@ from server import Config, Server
 from server.erasure import Erasures
 from server.external import Provider
 from server.head import Heads
+from server.search import Search
+from server.tail import Tail
 from tests.authorization import provider
 from tests.authorization.world import World
 from tests.conftest import QUICK
@@ -73,6 +75,8 @@ def _unobserved() -> Iterator[None]:
         patch("server.erasure._MOMENT", 86400.0),
         patch.object(Heads, "run", run),
         patch.object(Erasures, "run", run),
+        patch.object(Tail, "run", run),
+        patch.object(Search, "run", run),
     ):
         yield
 

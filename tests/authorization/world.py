@@ -34,6 +34,9 @@ from server.app import Server
 from server.external import Started
 from server.rule import Rule
 from server.secret import digest, ticket
+from storage import words
+from storage.message import message
+from storage.tail import COLUMNS
 from tests.authorization import provider
 from tests.authorization.channels import Builder, Channel
 from tests.authorization.ledger import Ledger, Row
@@ -152,6 +155,7 @@ class World:
             await self.insert(table, values)
         for blocker, blocked in BLOCKS:
             await self.insert("block", {"account": self.people[blocker].id, "blocked": self.people[blocked].id})
+        await self._documents()
         await self._friends()
         await self._loose_tickets()
         self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
@@ -161,6 +165,14 @@ class World:
         await self.memory.learn(self.channels.values(), self.people)
         self.memory.restore()
         await self.listen()
+
+    async def _documents(self) -> None:
+        """What messages are found by; also those that were taken back a moment ago."""
+        rows = await self._db.fetch(f"SELECT m.channel, {COLUMNS} FROM message m")
+        for row in rows:
+            place = row["channel"], row["sent_at"], row["seq"]
+            document, _ = words.document(message(row))
+            await self._db.execute("INSERT INTO search VALUES ($1, $2, $3, $4::text::tsvector)", *place, document)
 
     async def _friends(self) -> None:
         pairs = [(*pair, "friend", "friend") for pair in FRIENDS] + [(*pair, "waiting", "asked") for pair in ASKED]

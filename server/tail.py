@@ -1,0 +1,159 @@
+"""The tail: what has to be done behind every fact of a channel, without anybody waiting for it.
+
+A process works behind the channels that it has stored facts in; what another one has left, because it was killed, is
+found within seconds by whoever looks next: everybody goes through all channels in turn.
+
+Rule 1: whatever the workers write, and how far the channel is then, are one transaction: each fact is worked on once.
+Rule 2: everybody's turn comes: of each channel some facts at a time, and who has more comes again behind the others.
+Rule 3: a fact at which a worker fails, also alone, is left out by that worker, and logged: it holds up nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from protocol.error import Refusal
+from server.stream import Streams
+from storage import tail
+from storage.pool import PASSING, Pool, Transaction
+from storage.tail import Portion
+
+log = logging.getLogger("onesocket.tail")
+
+Worker = Callable[[Transaction, Sequence[Portion]], Awaitable[None]]
+
+_EVERY = 0.25
+_SWEEP_EVERY, _SWEPT = 2.0, 5000
+_CHANNELS, _FACTS, _LEAST = 100, 500, 20
+_MOST_WAITING = 50_000
+_AGAIN, _LONGEST = 0.5, 5.0
+_NONE = UUID(int=0)
+
+
+class Tail:
+    """Hands the facts of channels to workers, bit by bit."""
+
+    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker]) -> None:
+        self._pool, self._streams, self.workers = pool, streams, list(workers)
+        self._queue: dict[UUID, None] = {}
+        self.facts, self.left_out, self.lag = 0, 0, 0.0
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._streams.touched)
+
+    async def run(self) -> None:
+        """Again and again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work(), name="tail")
+            group.create_task(self._sweep(), name="tail, sweep")
+
+    # What there is to do
+
+    def _add(self, channels: Iterable[UUID]) -> None:
+        """Behind these there may be something to do; what there is no room for is found when all are looked at."""
+        for channel in channels:
+            if len(self._queue) >= _MOST_WAITING:
+                return
+            self._queue.setdefault(channel)
+
+    def _collect(self) -> None:
+        touched = self._streams.touched
+        self._add(touched)
+        touched.clear()
+
+    async def _sweep(self) -> None:
+        """Everybody looks at all channels, some at a time."""
+        after: UUID | None = _NONE
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY)
+            try:
+                after, left = await tail.behind(self._pool, after or _NONE, _SWEPT)
+                self._add(left)
+            except Refusal as refusal:
+                log.debug("channels are not looked at: %s", refusal)
+
+    # Doing it
+
+    async def _work(self) -> None:
+        wait = _AGAIN
+        while True:
+            self._collect()
+            try:
+                done = await self._round() if self._queue else 0
+                wait = _AGAIN
+                await asyncio.sleep(0 if done and self._queue else _EVERY)
+            except Refusal as refusal:
+                log.debug("the tail waits for the database: %s", refusal)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, _LONGEST)
+
+    async def _round(self) -> int:
+        """Some channels, the ones that have waited longest; how many facts were worked on."""
+        some = list(self._queue)[:_CHANNELS]
+        before = self.facts
+        for channel in some:
+            del self._queue[channel]
+        try:
+            self._add(await self._do(some))
+        except BaseException:
+            self._add(some)
+            raise
+        return self.facts - before
+
+    async def _do(self, channels: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of these behind which there is more."""
+        facts = max(_LEAST, _FACTS // len(channels))
+        try:
+            return await self._once(channels, facts)
+        except (Refusal, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.warning("the tail fails at one of %d channels: each of them alone", len(channels), exc_info=True)
+        return [more for channel in channels for more in await self._alone(channel, facts)]
+
+    async def _alone(self, channel: UUID, facts: int) -> Sequence[UUID]:
+        """One channel; where that fails, too, one fact after the other."""
+        try:
+            return await self._once([channel], facts)
+        except (Refusal, asyncio.CancelledError):
+            raise
+        except Exception:
+            left: Sequence[UUID] = [channel]
+            for _ in range(facts):
+                left = left and await self._once([channel], 1, careful=True)
+            return left
+
+    async def _once(self, channels: Sequence[UUID], facts: int, *, careful: bool = False) -> Sequence[UUID]:
+        """One transaction. `careful`: who fails is left out."""
+        async with self._pool.transaction() as tx:
+            held = await tail.take(tx, channels, facts)
+            portions = await tail.read(tx, held.spans) if held.spans else []
+            for worker in self.workers if portions else ():
+                await (self._carefully(worker, tx, portions) if careful else worker(tx, portions))
+            if portions:
+                await tail.move(tx, held.spans)
+        self._count(portions)
+        if held.new:
+            await tail.begin(self._pool, held.new)
+        more = [span.channel for span in held.spans if span.last - span.after >= facts]
+        return [*held.new, *held.busy, *more]
+
+    async def _carefully(self, worker: Worker, tx: Transaction, portions: Sequence[Portion]) -> None:
+        try:
+            async with tx.part():
+                await worker(tx, portions)
+        except PASSING:
+            raise
+        except Exception:
+            self.left_out += 1
+            span = portions[0].span
+            log.exception("fact %d of channel %s is left out by a worker of the tail", span.last, span.channel)
+
+    def _count(self, portions: Sequence[Portion]) -> None:
+        self.facts += sum(one.span.last - one.span.after for one in portions)
+        oldest = min((one.created[0].sent_at for one in portions if one.created), default=None)
+        self.lag = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
