@@ -29,6 +29,7 @@ from protocol.frame import (
 )
 from protocol.friend import Friend, PrivacyChoice
 from protocol.message import Message
+from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
 from protocol.scheduled import Scheduled
@@ -367,6 +368,8 @@ class AccountExported(Body, frozen=True):
     scheduled: list[Scheduled] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
+    notifications: list[Notification] = []
+    notification_settings: list[Setting] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
 

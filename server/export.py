@@ -35,6 +35,8 @@ _SECTIONS: dict[str, Section] = {
     "scheduled": export.scheduled,
     "reactions": export.reactions,
     "votes": export.votes,
+    "notifications": export.notifications,
+    "notification_settings": export.notification_settings,
     "messages": export.messages,
 }
 

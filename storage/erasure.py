@@ -12,6 +12,7 @@ from storage.chore import Chores
 from storage.pool import Database, Transaction
 
 ACCOUNTS = Chores("erasure", "account")
+_NOTIFIED = ("notification", "notification_level")  # while it was leaving
 # In a channel that is not about to go as a whole.
 _KEPT = "NOT EXISTS (SELECT FROM grave g WHERE g.channel = m.channel)"
 
@@ -85,6 +86,6 @@ async def votes(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
-    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "erasure"):
+    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", *_NOTIFIED, "erasure"):
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)
