@@ -336,9 +336,7 @@ class ExportedMessage(Body, frozen=True):
     """Something you have said, also where you are no longer."""
 
     channel: UUID
-    message: Annotated[
-        Message, Meta(description="Without the reactions and counts of votes: those are other people's.")
-    ]
+    message: Annotated[Message, Meta(description="Without reactions and counts of votes: those are other people's.")]
 
 
 class ExportedReaction(Body, frozen=True):

@@ -38,7 +38,7 @@ from server import Server
 from server import tail as tails
 from storage import notification as notifications
 from storage import notification_level
-from tests.chat import Phone, device, direct, group, me, refused, say
+from tests.chat import Phone, device, direct, group, me, refused, say, settled
 from tests.community import community
 from tests.conftest import Connector, Person
 
@@ -47,17 +47,6 @@ from tests.conftest import Connector, Person
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes behind messages comes at once."""
     monkeypatch.setattr(tails, "_EVERY", 0.01)
-
-
-async def settled(server: Server) -> None:
-    """Wait until nothing is left to do behind any channel."""
-    left = """
-        SELECT count(*) FROM channel c JOIN stream s USING (id) LEFT JOIN tail t ON t.channel = c.id
-         WHERE s.head > coalesce(t.seq, 0) AND NOT EXISTS (SELECT FROM grave g WHERE g.channel = c.id)
-    """
-    async with asyncio.timeout(20):
-        while await server.pool.fetchval(left):
-            await asyncio.sleep(0.01)
 
 
 async def page(person: Client, **fields: Any) -> NotificationPage:
