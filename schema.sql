@@ -209,6 +209,7 @@ CREATE TABLE space (
     creator     uuid REFERENCES account ON DELETE SET NULL,
     nonce       uuid NOT NULL,                  -- the creator's: the same again is a retry
     members     integer NOT NULL DEFAULT 0,
+    keeps_for   integer,                        -- days: how long channels that say nothing else keep messages
     structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
     created_at  timestamptz NOT NULL DEFAULT now(),
     deleted_at  timestamptz                     -- nobody has a right there any more; what is left goes bit by bit
@@ -244,6 +245,7 @@ CREATE TABLE channel (
 
 CREATE UNIQUE INDEX channel_nonce ON channel (creator, nonce);
 CREATE INDEX channel_space ON channel (space) WHERE space IS NOT NULL AND kind <> 'thread';
+CREATE INDEX channel_thread ON channel (space) WHERE kind = 'thread';
 CREATE INDEX channel_parent ON channel (parent) WHERE parent IS NOT NULL;
 
 -- Who is in it, and how far; positions never go back.
@@ -385,11 +387,15 @@ CREATE TABLE invite (
     most       integer,                         -- null: any number
     vanity     boolean NOT NULL DEFAULT false,
     expires_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    nonce      uuid,                            -- of who made it: the same again is a retry
+    CHECK (uses <= most)
 );
 
 CREATE INDEX invite_space ON invite (space, created_at);
 CREATE UNIQUE INDEX invite_vanity ON invite (space) WHERE vanity;
+CREATE UNIQUE INDEX invite_nonce ON invite (by, nonce);
+CREATE INDEX invite_role ON invite (role) WHERE role IS NOT NULL;
 
 -- Holds streams until the transaction ends, in the order of their ids. Before that the spaces that count: who changes one
 -- holds it alone, who changes one of its channels together with others; so a right taken away in a space is taken away
@@ -428,6 +434,7 @@ CREATE TABLE message (
     reactions text,                             -- JSON of what protocol.message.Message tells of them
     poll      text,                             -- JSON of protocol.message.Poll
     expires_at timestamptz,                     -- when it is deleted
+    thread    uuid,                             -- what has started from it
     PRIMARY KEY (channel, seq)
 );
 
@@ -584,6 +591,31 @@ BEGIN
           FROM message_append(channels, accesses, authors, nonces, texts, extras) a;
     END IF;
 END $$;
+
+-- thread: channels within a channel of a space
+
+CREATE TABLE thread (
+    id          uuid PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+    parent      uuid NOT NULL,                  -- the channel that it is in; perhaps that is no more
+    origin      bigint,                         -- the message there that it has started from
+    locked      boolean NOT NULL DEFAULT false,
+    archived_at timestamptz,
+    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+);
+
+CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
+CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
+
+-- Who opens one or writes there follows it.
+CREATE TABLE follow (
+    account  uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    thread   uuid NOT NULL REFERENCES thread ON DELETE CASCADE,
+    followed boolean NOT NULL,                  -- false: not any more, and not again by writing there
+    PRIMARY KEY (account, thread)
+);
+
+CREATE INDEX follow_thread ON follow (thread, account);
 
 -- reaction
 

@@ -16,6 +16,7 @@ SCENARIOS = {
     "history": "pages of old messages",
     "login": "logins from connecting to an open session",
     "mixed": "a day in a community: reading, typing, talking, reacting",
+    "space": "a community of a hundred thousand: opening, listing, looking, taking rights",
     "soak": "the same for a long time, with an eye on memory",
     "idle": "memory and CPU of logged-in sockets that do nothing",
     "ping": "CPU of one request, beside the least a Python WebSocket server can do",

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from protocol.api_key import ApiKey
 from protocol.audit import AuditEntry
+from protocol.channel import ExportedChannel
 from protocol.device import Device
 from protocol.draft import Draft
 from protocol.frame import (
@@ -28,12 +29,15 @@ from protocol.frame import (
     Url,
 )
 from protocol.friend import Friend, PrivacyChoice
-from protocol.message import Message
+from protocol.invite import Invite
+from protocol.message import ExportedMessage
 from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
+from protocol.reaction import ExportedReaction
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
+from protocol.thread import ExportedThread
 from protocol.user import User
 
 Username = Annotated[
@@ -320,34 +324,6 @@ class AccountClaim(Request[Account], tag="account.claim", frozen=True):
     ticket: Secret
 
 
-class ExportedChannel(Body, frozen=True):
-    """A channel that you are in."""
-
-    id: UUID
-    kind: Annotated[str, Meta(description="As in `channel.get`.")]
-    name: str
-    peer: Annotated[UUID | None, Meta(description="The other one of a direct channel.")]
-    owned: Annotated[bool, Meta(description="Whether it is yours.")]
-    joined_at: Time
-    read: Annotated[int, Meta(description="How far you have read.")]
-
-
-class ExportedMessage(Body, frozen=True):
-    """Something you have said, also where you are no longer."""
-
-    channel: UUID
-    message: Annotated[Message, Meta(description="Without reactions and counts of votes: those are other people's.")]
-
-
-class ExportedReaction(Body, frozen=True):
-    """An emoji that you have put under a message."""
-
-    channel: UUID
-    message: int
-    emoji: str
-    at: Time
-
-
 class AccountExported(Body, frozen=True):
     """Everything this server keeps about you, in parts: put the lists of all parts together."""
 
@@ -364,6 +340,8 @@ class AccountExported(Body, frozen=True):
     spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []
     scheduled: list[Scheduled] = []
+    invites: list[Invite] = []
+    threads: list[ExportedThread] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
     notifications: list[Notification] = []

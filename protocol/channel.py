@@ -89,6 +89,18 @@ class Memberships(Body, frozen=True):
     next: str | None
 
 
+class ExportedChannel(Body, frozen=True):
+    """A channel that you are in."""
+
+    id: UUID
+    kind: Annotated[str, Meta(description="As in `channel.get`.")]
+    name: str
+    peer: Annotated[UUID | None, Meta(description="The other one of a direct channel.")]
+    owned: Annotated[bool, Meta(description="Whether it is yours.")]
+    joined_at: Time
+    read: Annotated[int, Meta(description="How far you have read.")]
+
+
 # Facts of a channel
 
 

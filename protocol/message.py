@@ -102,6 +102,16 @@ class Message(Body, frozen=True, omit_defaults=True):
     expires_at: Annotated[
         Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
     ] = None
+    thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
+
+
+class ExportedMessage(Body, frozen=True):
+    """Something you have said, also where you are no longer."""
+
+    channel: UUID
+    message: Annotated[
+        Message, Meta(description="Without the reactions and counts of votes: those are other people's.")
+    ]
 
 
 # Facts of a channel

@@ -68,6 +68,15 @@ class Reactions(Body, frozen=True):
     next: int | None
 
 
+class ExportedReaction(Body, frozen=True):
+    """An emoji that you have put under a message."""
+
+    channel: UUID
+    message: int
+    emoji: str
+    at: Time
+
+
 class ReactionList(Request[Reactions], tag="reaction.list", frozen=True):
     """Everybody's reactions to a message, page by page."""
 

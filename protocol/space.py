@@ -7,9 +7,9 @@ is its version: who has the same one sees the same. `space.changed` tells the di
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from protocol.channel import Channel
+from protocol.channel import Channel, Days
 from protocol.frame import (
     AccountFact,
     Body,
@@ -46,6 +46,9 @@ class Space(Body, frozen=True):
     owner: UUID | None
     members: int
     created_at: Time
+    keeps_for: Annotated[
+        int | None, Meta(description="Days after which messages are deleted, where channels say nothing else.")
+    ] = None
 
 
 class SpaceChannel(Body, frozen=True):
@@ -185,6 +188,7 @@ class SpaceUpdate(Request[Space], tag="space.update", frozen=True):
     description: Paragraph | None = None
     avatar: Line | None = None
     open: Open | None = None
+    keeps_for: Days | UnsetType | None = UNSET
 
 
 class SpaceDelete(Request[Nothing], tag="space.delete", frozen=True):

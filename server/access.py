@@ -68,6 +68,7 @@ class Undecided(Struct, frozen=True):
     access: int = 0
     writes: bool = False
     slow: int = 0
+    settled: bool = False
     space: UUID | None = None
     lifetime: int | None = None
 
@@ -108,8 +109,9 @@ def channels_seen(field: str = "channels") -> Rule:
 
 
 async def _places_of(ctx: Context, channels: Sequence[UUID]) -> list[Place] | None:
-    found = await ctx.app.reach.watchable(ctx.db, ctx.user, list(channels))
-    return found if len(found) == len(set(channels)) else None
+    wanted = list(dict.fromkeys(channels))
+    found = await ctx.app.reach.watchable(ctx.db, ctx.user, wanted)
+    return found if len(found) == len(wanted) else None
 
 
 def channel_or_open(field: str = "channel") -> Rule:
@@ -335,6 +337,7 @@ _IN_GROUP = permission.bits((*_TALK, *_CALL, "bypass_slow_mode"))
 _OWNS_GROUP = _IN_GROUP | permission.bits(("manage_messages", "manage_channels", "kick"))
 _MUTE, VIEW = permission.bits(("view", "history")), permission.bits(("view",))
 _SEND, _IN_THREADS = permission.bits(("send",)), permission.bits(("send_in_threads",))
+_MANAGE_THREADS = permission.bits(("manage_threads",))
 _UNPACED = permission.bits(("bypass_slow_mode",))
 
 
@@ -346,7 +349,8 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
     elif not allowed & VIEW:
         return None
     elif footing.kind == "thread":
-        allowed = (allowed & ~_SEND) | (_SEND if allowed & _IN_THREADS else 0)
+        writes = allowed & _IN_THREADS and (allowed & _MANAGE_THREADS or not footing.locked)
+        allowed = permission.implied((allowed & ~_SEND) | (_SEND if writes else 0))
     elif footing.kind in ("category", "forum"):
         allowed &= ~_SEND
     return Standing(
@@ -359,4 +363,5 @@ def standing(footing: Footing, allowed: int) -> Standing | None:
         space=footing.space,
         slow=0 if allowed & _UNPACED else footing.slow,
         lifetime=footing.lifetime,
+        settled=footing.settled,
     )

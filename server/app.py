@@ -51,6 +51,7 @@ from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
 from server.tail import Tail
+from server.thread import Threads
 from server.wire import Socket
 from storage import audit, device, instance, space, stream
 from storage import ticket as tickets
@@ -155,6 +156,7 @@ class Server:
             self.dues.run,
             self.tail.run,
             self.search.run,
+            self.threads.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -191,7 +193,8 @@ class Server:
         self.grants = Grants(self.vital, self.structures, self.streams)
         self.posting = Posting(self.pool, self.grants, self.streams)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
-        self.ruins, self.purges = Ruins(self), Purges(self)
+        self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
+        self.grants.settle = self.threads.settle
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from uuid import UUID
 
 from protocol.error import RateLimited
 from server import proxy
@@ -91,6 +92,12 @@ def mails(address: str, recipient: str) -> list[Attempt]:
 def tickets(address: str) -> list[Attempt]:
     """A ticket, a refresh token or a key shown by a stranger: guessing them is hopeless, and costs us a query."""
     return [Attempt(f"ticket:{_short(proxy.group(address))}", 600, 60.0)]
+
+
+def invites(account: UUID, address: str) -> list[Attempt]:
+    """A code that leads into no space."""
+    place = _short(proxy.group(address))
+    return [Attempt(f"invite:{account}", 20, _QUARTER), Attempt(f"invite::{place}", 200, _QUARTER)]
 
 
 def _short(text: str) -> str:

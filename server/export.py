@@ -33,6 +33,8 @@ _SECTIONS: dict[str, Section] = {
     "spaces": export.spaces,
     "drafts": export.drafts,
     "scheduled": export.scheduled,
+    "invites": export.invites,
+    "threads": export.threads,
     "reactions": export.reactions,
     "votes": export.votes,
     "notifications": export.notifications,

@@ -6,9 +6,11 @@ writes are stored only under the access version that was decided under.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from protocol.error import Forbidden, Missing, Refusal
 from protocol.permission import bits
@@ -31,6 +33,7 @@ class Grants:
         self._pool, self._structures, self._streams = pool, structures, streams
         self._standings: dict[UUID, dict[UUID, Standing]] = {}
         self._count = 0
+        self.settle: Callable[[Collection[tuple[UUID, UUID]]], Awaitable[None]]  # for channels and who writes there
 
     def last(self, channel: UUID, account: UUID) -> Standing | None:
         """How the account stood there when somebody looked."""
@@ -66,6 +69,7 @@ class Grants:
         for (_, account), standing in standings.items():
             if standing is not None:
                 self.keep(account, standing)
+        await self._settle(entries, standings)
         unseen = await self._mentioning_others(entries, standings)
         barred = [
             entry for entry in entries if entry in unseen or not _let(entry, standings[entry.channel, entry.author])
@@ -75,6 +79,19 @@ class Grants:
             for entry, one in zip(barred, before, strict=True):
                 standing = standings[entry.channel, entry.author]
                 entry.ended(one, Missing(field="mentions") if entry in unseen else _refusal(entry, standing))
+
+    async def _settle(self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]) -> None:
+        """What is to be done before somebody writes there first."""
+        pairs = {
+            pair: one
+            for entry in entries
+            if (one := standings[pair := (entry.channel, entry.author)]) is not None
+            if one.writes and not one.settled and not entry.again
+        }
+        if pairs:
+            await self.settle(pairs.keys())
+            for (_, account), one in pairs.items():
+                self.keep(account, replace(one, settled=True))
 
     async def _mentioning_others(
         self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]

@@ -15,11 +15,12 @@ from server import notification
 from server.chore import Round
 from server.fact import changing
 from storage import grave
+from storage import thread as threads
 
 if TYPE_CHECKING:
     from server.app import Server
 
-_TOLD_AT_ONCE, _ROWS_AT_ONCE = 100, 500
+_THREADS_AT_ONCE, _TOLD_AT_ONCE, _ROWS_AT_ONCE = 50, 100, 500
 _TURN = 20  # steps, then it is another one's turn: there somebody may still wait to be told
 
 
@@ -40,6 +41,8 @@ class Graves:
         for _ in range(_TURN):
             if by is None:
                 return
+            if await self._dig_threads(channel, by):
+                continue
             if not await self._some(channel, by):
                 await self._close(channel)
                 return
@@ -64,6 +67,18 @@ class Graves:
                     seq = change.next(account)
                     change.tell(ChannelLeft(stream=account, seq=seq, channel=channel, reason="deleted", by=by))
         return len(accounts) == _TOLD_AT_ONCE
+
+    async def _dig_threads(self, channel: UUID, by: UUID) -> bool:
+        """Whether there may be more threads in it: nobody sees them any more."""
+        found = await threads.inside(self._server.pool, channel, _THREADS_AT_ONCE)
+        if not found:
+            return False
+        async with changing(self._server, *found) as change:
+            for thread in await threads.among(change.tx, found):
+                await grave.dig(change.tx, thread, by)
+                change.withdraw(thread)
+        await self._round.breathe(channel)
+        return True
 
     async def _thin(self, channel: UUID) -> bool:
         """Whether there may be more that was said there."""

@@ -106,6 +106,7 @@ def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
     return (
         channel.writes
+        and channel.settled
         and not channel.slow
         and (more is None or channel.space is None or not (more.mentions or more.poll))
     )

@@ -27,7 +27,7 @@ from server.fact import Change, changing
 from server.rule import check
 from server.structure import Resident
 from storage import channel as channels
-from storage import deed, stream
+from storage import deed, retention, stream
 from storage import member as members
 from storage import role as roles
 from storage import space as spaces
@@ -189,6 +189,7 @@ async def add_channel(rule: Ruling, kind: str, **fields: Any) -> UUID:
     channel, private = new_id(), fields.pop("private", False)
     rule.change.add(await stream.create(rule.tx, channel, rule.id))
     await channels.create(rule.tx, kind, channel, rule.me.account, space=rule.id, **fields)
+    await retention.begin(rule.tx, channel)
     denied = bits((*_DENIED.get(kind, ()), *(("view",) if private else ())))
     await spaces.overwrite(rule.tx, channel, rule.id, False, 0, denied)
     if private and not rule.me.member.owner:

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.channel import Channel
 from protocol.error import Overloaded
@@ -167,6 +168,8 @@ def _standing(footing: Footing | None, structures: Mapping[UUID, Structure]) -> 
         structure = structures[footing.space]
         member = structure.member(footing.account, footing.roles, footing.timed_out)
         place = footing.parent if footing.kind == "thread" else footing.id
+        if footing.kind == "thread" and place in structure.channels:
+            footing = replace(footing, slow=structure.channels[place].slow)
         allowed = structure.allowed(member, place) if place is not None else 0
     found = access.standing(footing, allowed)
     return (footing, found) if found is not None else None

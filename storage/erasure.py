@@ -86,6 +86,8 @@ async def votes(db: Database, account: UUID, limit: int) -> dict[UUID, list[int]
 
 async def finish(tx: Transaction, account: UUID) -> None:
     """Nothing is left but the empty account."""
-    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", *_NOTIFIED, "erasure"):
+    tables = ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", *_NOTIFIED, "erasure")
+    for table in tables:
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
+    await tx.execute("DELETE FROM invite WHERE by = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

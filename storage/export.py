@@ -9,18 +9,22 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.account import ExportedChannel, ExportedMessage, ExportedReaction
 from protocol.audit import AuditEntry
+from protocol.channel import ExportedChannel
 from protocol.draft import Draft
 from protocol.friend import Friend
-from protocol.message import Message, PollOption
+from protocol.invite import Invite
+from protocol.message import ExportedMessage, Message, PollOption
 from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
+from protocol.reaction import ExportedReaction
 from protocol.scheduled import Scheduled
 from protocol.space import ExportedSpace
+from protocol.thread import ExportedThread
 from protocol.user import User
 from storage import audit as audits
 from storage import friend as friend_rows
+from storage import invite as invite_rows
 from storage import message as message_rows
 from storage import notification as notified
 from storage import notification_level
@@ -124,6 +128,32 @@ async def friends(db: Database, account: UUID, after: str, limit: int) -> list[t
         limit,
     )
     return [(str(row["other"]), friend_rows.friend(row)) for row in rows]
+
+
+async def invites(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Invite]]:
+    """The ways into spaces that it has made."""
+    rows = await db.fetch(
+        f"SELECT {invite_rows.COLUMNS} FROM invite i WHERE i.by = $1 AND i.code > $2 ORDER BY i.code LIMIT $3",
+        account,
+        after,
+        limit,
+    )
+    return [(row["code"], invite_rows.invite(row)) for row in rows]
+
+
+async def threads(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedThread]]:
+    """The threads that it has opened or written in, or follows."""
+    rows = await db.fetch(
+        """
+        SELECT c.id, c.name, coalesce(c.creator = $1, false) AS opened, f.followed
+          FROM follow f JOIN channel c ON c.id = f.thread
+         WHERE f.account = $1 AND f.thread > $2 ORDER BY f.thread LIMIT $3
+        """,
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), ExportedThread(**row)) for row in rows]
 
 
 async def reactions(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedReaction]]:

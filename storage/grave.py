@@ -27,8 +27,10 @@ _TABLES = {
 
 
 async def dig(tx: Transaction, channel: UUID, by: UUID) -> None:
-    """Put everybody out of a channel whose stream is locked; they are still to be told."""
-    await tx.execute("INSERT INTO grave (channel, by) VALUES ($1, $2)", channel, by)
+    """Put everybody out of a channel whose stream is locked; they are still to be told. Again changes nothing."""
+    tag = await tx.execute("INSERT INTO grave (channel, by) VALUES ($1, $2) ON CONFLICT DO NOTHING", channel, by)
+    if tag.endswith(" 0"):
+        return
     await tx.execute(
         """
         WITH gone AS (DELETE FROM member WHERE channel = $1 RETURNING account)
@@ -36,7 +38,8 @@ async def dig(tx: Transaction, channel: UUID, by: UUID) -> None:
         """,
         channel,
     )
-    await tx.execute("UPDATE channel SET parent = NULL WHERE parent = $1", channel)
+    await tx.execute("UPDATE channel SET parent = NULL WHERE parent = $1 AND kind <> 'thread'", channel)
+    await tx.execute("DELETE FROM thread WHERE id = $1", channel)
     # Without its nonce, so that who made it can make another like it.
     await tx.execute(
         """

@@ -47,8 +47,9 @@ async def page(db: Database, space: UUID, offset: int, limit: int, role: UUID | 
     rows = await db.fetch(
         f"""
         SELECT {COLUMNS} FROM (
-            SELECT * FROM space_member m WHERE m.space = $1 {with_role}
-             ORDER BY m.space, m.name, m.account OFFSET $2 LIMIT $3) m
+            SELECT m.account FROM space_member m WHERE m.space = $1 {with_role}
+             ORDER BY m.space, m.name, m.account OFFSET $2 LIMIT $3) found
+          JOIN space_member m ON m.space = $1 AND m.account = found.account
           JOIN account a ON a.id = m.account ORDER BY m.name, m.account
         """,
         space,
@@ -138,7 +139,7 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
 
 
 async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
-    """Put an account out, with what it kept of its channels; whether it was there."""
+    """Put an account out, with what it kept of its channels and the invites that it made; whether it was there."""
     tag = await tx.execute("DELETE FROM space_member WHERE space = $1 AND account = $2", space, account)
     if not tag.endswith("1"):
         return False
@@ -154,6 +155,10 @@ async def leave(tx: Transaction, space: UUID, account: UUID) -> bool:
         space,
         account,
     )
+    await tx.execute(
+        "DELETE FROM follow f USING channel c WHERE c.id = f.thread AND c.space = $1 AND f.account = $2", space, account
+    )
+    await tx.execute("DELETE FROM invite WHERE space = $1 AND by = $2 AND NOT vanity", space, account)
     return True
 
 

@@ -17,7 +17,7 @@ from storage.standing import ACCESS, Standing
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at
+    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread
 """
 IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
@@ -46,6 +46,7 @@ def message(row: Row) -> Message:
         reactions=_reactions(row["reactions"]) if row["reactions"] else [],
         poll=_poll(row["poll"]) if row["poll"] else None,
         expires_at=row["expires_at"],
+        thread=row["thread"],
     )
 
 
@@ -270,7 +271,7 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
                forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
-               deleted_at = now()
+               thread = NULL, deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,

@@ -26,8 +26,15 @@ class Slice(Struct, frozen=True):
 
 
 async def retention(db: Database, channel: UUID) -> int | None:
-    """For how many days a channel keeps what is said there; None for ever."""
-    found: int | None = await db.fetchval("SELECT keeps_for FROM channel WHERE id = $1", channel)
+    """For how many days a channel keeps what is said there, as it says, or its space; None for ever."""
+    found: int | None = await db.fetchval(
+        """
+        SELECT coalesce(c.keeps_for, o.keeps_for, p.keeps_for) FROM channel c
+          LEFT JOIN channel o ON o.id = c.parent AND c.kind = 'thread' LEFT JOIN space p ON p.id = c.space
+         WHERE c.id = $1
+        """,
+        channel,
+    )
     return found
 
 
@@ -66,6 +73,18 @@ async def begin(tx: Transaction, channel: UUID) -> None:
     """There may be something to delete, if not all is kept: somebody looks at once."""
     keeps_all = await retention(tx, channel) is None
     await due.set_next(tx, "retention", channel, None if keeps_all else await tx.fetchval("SELECT now()"))
+
+
+async def begin_in(tx: Transaction, space: UUID) -> None:
+    """The same for all channels of a space."""
+    await tx.execute(
+        """
+        INSERT INTO due (kind, stream, at)
+        SELECT 'retention', c.id, now() FROM channel c WHERE c.space = $1 AND c.kind <> 'category' ORDER BY c.id
+        ON CONFLICT (kind, stream, seq) DO UPDATE SET at = excluded.at
+        """,
+        space,
+    )
 
 
 async def clear(tx: Transaction, channel: UUID, seq: int) -> None:

@@ -19,7 +19,7 @@ from storage import channel as channels
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `p`.
-COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at"
+COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at, p.keeps_for"
 
 
 def space(row: Row) -> Space:
@@ -33,6 +33,7 @@ def space(row: Row) -> Space:
         owner=row["owner"],
         members=row["members"],
         created_at=row["created_at"],
+        keeps_for=row["keeps_for"],
     )
 
 
@@ -185,8 +186,8 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
     """The last messages of channels, of which some came in the last seconds; by space."""
     rows = await db.fetch(
         """
-        SELECT guard, id, last FROM stream
-         WHERE guard = ANY ($1::uuid[]) AND moved_at > now() - make_interval(secs => $2)
+        SELECT s.guard, s.id, s.last FROM channel c JOIN stream s ON s.id = c.id
+         WHERE c.space = ANY ($1::uuid[]) AND c.kind <> 'thread' AND s.moved_at > now() - make_interval(secs => $2)
         """,
         list(spaces),
         seconds,
@@ -251,13 +252,16 @@ async def create(tx: Transaction, owner: UUID, one: Space, nonce: UUID) -> None:
 async def update(tx: Transaction, changed: Space) -> None:
     """What can change of a space."""
     await tx.execute(
-        "UPDATE space SET name = $2, description = $3, avatar = $4, open = $5, owner = $6 WHERE id = $1",
+        """
+        UPDATE space SET name = $2, description = $3, avatar = $4, open = $5, owner = $6, keeps_for = $7 WHERE id = $1
+        """,
         changed.id,
         changed.name,
         changed.description,
         changed.avatar,
         changed.open,
         changed.owner,
+        changed.keeps_for,
     )
 
 
@@ -307,6 +311,7 @@ async def prune(db: Database) -> None:
 async def bury(tx: Transaction, id: UUID) -> None:
     """Nobody has a right there any more; what is left goes bit by bit."""
     await tx.execute("UPDATE space SET deleted_at = now(), open = false, owner = NULL WHERE id = $1", id)
+    await tx.execute("DELETE FROM invite WHERE space = $1", id)
     await tx.execute("INSERT INTO ruin (space) VALUES ($1) ON CONFLICT DO NOTHING", id)
 
 
@@ -326,5 +331,11 @@ async def dismiss(tx: Transaction, id: UUID, accounts: Sequence[UUID]) -> list[U
 
 async def standing_channel(db: Database, id: UUID) -> UUID | None:
     """One of its channels that was not done away with."""
-    found: UUID | None = await db.fetchval("SELECT id FROM channel WHERE space = $1 LIMIT 1", id)
+    found: UUID | None = await db.fetchval(
+        """
+        (SELECT id FROM channel WHERE space = $1 AND kind <> 'thread' LIMIT 1) UNION ALL
+        (SELECT id FROM channel WHERE space = $1 AND kind = 'thread' LIMIT 1) LIMIT 1
+        """,
+        id,
+    )
     return found

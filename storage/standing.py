@@ -23,7 +23,8 @@ class Standing(Struct, frozen=True):
     """What an account may do in a channel.
 
     `slow`: how many seconds it has to wait between two messages; `lifetime`: after how many seconds what it sends
-    disappears; `space`: None for direct channels and groups.
+    disappears; `settled`: whether nothing is to be done before it writes: there is, while it does not follow a thread;
+    `space`: None for direct channels and groups.
     """
 
     id: UUID
@@ -35,6 +36,7 @@ class Standing(Struct, frozen=True):
     space: UUID | None = None
     slow: int = 0
     lifetime: int | None = None
+    settled: bool = True
 
     @property
     def writes(self) -> bool:
@@ -64,7 +66,7 @@ class Footing(Struct, frozen=True):
     """What the database knows of an account and a channel, all of one moment: what it may do follows from that.
 
     `mute`: one of the two of a direct channel blocks the other. Of a channel in a space: `structure` says as of when
-    its roles and overwrites must be known.
+    its roles and overwrites must be known. Of a thread: whether it is `locked`, and `settled` as in Standing.
     """
 
     id: UUID
@@ -82,6 +84,8 @@ class Footing(Struct, frozen=True):
     structure: int
     roles: Sequence[UUID]
     timed_out: bool
+    locked: bool
+    settled: bool
 
 
 async def footings(db: Database, channels: Sequence[UUID], accounts: Sequence[UUID]) -> list[Footing | None]:
@@ -91,7 +95,12 @@ async def footings(db: Database, channels: Sequence[UUID], accounts: Sequence[UU
         SELECT t.k, c.id, c.kind, coalesce(p.owner, c.owner) AS owner, coalesce(p.members, c.members) AS members,
                s.head, {ACCESS} AS access, t.account, c.kind = 'direct' AND (c.members <> 2 OR {_BLOCKED}) AS mute,
                c.space, c.parent, c.slow, c.disappears_after, coalesce(p.structure, 0) AS structure,
-               coalesce(r.roles, '{{}}') AS roles, coalesce(r.timeout_until > now(), false) AS timed_out
+               coalesce(r.roles, '{{}}') AS roles,
+               coalesce(r.timeout_until > now(), false) AS timed_out,
+               c.kind = 'thread' AND EXISTS (SELECT FROM thread h WHERE h.id = c.id AND h.locked) AS locked,
+               c.kind <> 'thread' OR EXISTS
+                   (SELECT FROM thread h JOIN follow f ON f.thread = h.id AND f.account = t.account
+                     WHERE h.id = c.id AND (h.archived_at IS NULL OR h.locked)) AS settled
           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS t(channel, account, k)
           JOIN channel c ON c.id = t.channel JOIN stream s ON s.id = t.channel
           LEFT JOIN member m ON c.space IS NULL AND m.channel = t.channel AND m.account = t.account

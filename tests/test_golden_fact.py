@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from protocol.channel import ChannelAddMember, ChannelMute, ChannelRemoveMember, ChannelUpdate
+from protocol.channel import ChannelAddMember, ChannelMute, ChannelRemoveMember, ChannelUpdate, ChannelWatch
 from protocol.codec import encode
 from protocol.document import Samples, tag
 from protocol.draft import DraftClear, DraftSave
@@ -30,6 +30,7 @@ from protocol.poll import PollClose, PollVote
 from protocol.reaction import ReactionAdd, ReactionRemove
 from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledFailed, ScheduledSent
 from protocol.space import SpaceLeave
+from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
 from server import Server
 from server.document import built_in
 from tests.chat import Phone, group, me, say, settled, standing
@@ -113,6 +114,16 @@ async def choose(ann: Person, bob: Person, room: UUID, *, anonymous: bool) -> in
     return seq
 
 
+async def discuss(ann: Person, bob: Person, phone: Phone) -> UUID:
+    """All that can happen to a thread, seen by a phone of bob's, and where."""
+    hall = await (await community(ann, bob)).room()
+    await phone.call(ChannelWatch(channels=[hall]))
+    thread = await ann.call(ThreadOpen(channel=hall, name='a "thread"', nonce=uuid4()))
+    await ann.call(ThreadUpdate(thread=thread.id, locked=True))
+    await ann.call(ThreadDelete(thread=thread.id))
+    return hall
+
+
 async def plan(bob: Person, channel: UUID, **fields: Any) -> UUID:
     at = datetime.now(UTC) + timedelta(days=1)
     frame = ScheduledCreate(channel=channel, text='a "plain" ünd sö', at=at, nonce=uuid4(), **fields)
@@ -137,15 +148,16 @@ async def test_every_fact_is_the_same_bytes_live_replayed_and_encoded(
     phone = await Phone.open(server, bob.tokens_given.access)
     room = await group(ann, bob)
     changed = await happen(ann, bob, cid, room, begun)
+    hall = await discuss(ann, bob, phone)
     await come(server, bob, *planned)
     await ann.call(ChannelRemoveMember(channel=await group(ann, bob), user=me(bob)))
 
     await settled(server)
 
     fresh = await start()  # it has nothing in memory
-    cursors = {me(bob): phone.seqs(me(bob))[0] - 1, room: 0, begun: 0}
+    cursors = {me(bob): phone.seqs(me(bob))[0] - 1, room: 0, begun: 0, hall: 0}
     again, reply = await Phone.resume(fresh, bob.tokens_given.access, cursors)
-    heads = {me(bob): reply["head"], **{one: (await standing(bob, one)).head for one in (room, begun)}}
+    heads = {me(bob): reply["head"], **{one: (await standing(bob, one)).head for one in (room, begun, hall)}}
     live, replayed = await facts(phone, heads), await facts(again, heads)
 
     assert (reply["reset"], fresh.streams.fetched) == ([], len(replayed))

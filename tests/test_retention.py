@@ -10,9 +10,11 @@ import server.due
 from protocol.channel import ChannelUpdate, ChannelUpdated
 from protocol.message import MessageDelete, MessageDeleted, MessagePin, MessageUnpin
 from protocol.reaction import ReactionAdd
+from protocol.space import SpaceUpdate
 from server import Server
 from storage import retention
 from tests.chat import group, history, me, refused, say, standing
+from tests.community import community
 from tests.conftest import Person, Starter
 
 SOON = 6.0
@@ -180,3 +182,22 @@ async def test_a_slice_begins_where_the_one_before_has_ended(server: Server, ann
     async with server.pool.transaction() as tx:
         found = await retention.oldest(tx, channel, 5, 500)
     assert (found.seqs, found.cleared) == (list(range(2991, 3001)), 3000)
+
+
+async def test_a_space_keeps_what_its_channels_do_not_keep_for_another_time(server: Server, ann: Person) -> None:
+    club = await community(ann)
+    plain, longer, later = await club.room(), await club.room(), UUID(int=0)
+    for room in (plain, longer):
+        await old(server, room, ann, 2)
+    await keep(ann, longer, 30)
+    await ann.call(SpaceUpdate(space=club.id, keeps_for=5))
+    await settled(server)
+    assert (await there(ann, plain), await there(ann, longer)) == ([], [1, 2])
+    later = await club.room("made later")
+    await old(server, later, ann, 2)
+    await come(server, later)
+    assert await there(ann, later) == []
+    await ann.call(SpaceUpdate(space=club.id, keeps_for=None))
+    await old(server, plain, ann, 1)
+    await come(server, plain)
+    assert len(await there(ann, plain)) == 1

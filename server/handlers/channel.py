@@ -161,6 +161,7 @@ async def _residents(ctx: Context, frame: ChannelMembers, channel: Standing) -> 
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
     """In groups the owner's right; how long messages stay either one of a direct channel decides."""
     group.check_avatar(ctx.app, frame.avatar)
+    _check_no_thread(channel)
     given = {
         name: value
         for name in ("name", "topic", "description", "avatar", "open", "slow", "disappears_after", "keeps_for")
@@ -171,6 +172,11 @@ async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothi
     else:
         await _update_in(ctx, channel, channel.space, given)
     return Nothing()
+
+
+def _check_no_thread(channel: Standing) -> None:
+    if channel.kind == "thread":
+        raise Invalid("this is a thread: see thread.update and thread.delete", field="channel")
 
 
 async def _update_in(ctx: Context, channel: Standing, space: UUID, given: dict[str, Any]) -> None:
@@ -191,6 +197,7 @@ async def _update_in(ctx: Context, channel: Standing, space: UUID, given: dict[s
 @op(access=LOGGED_IN & in_channel("manage_channels"), limit="60/m")
 async def delete(ctx: Context, frame: ChannelDelete, channel: Standing) -> Nothing:
     """In groups the owner's right."""
+    _check_no_thread(channel)
     if channel.space is None:
         await group.delete(ctx.app, ctx.user, channel.id)
         return Nothing()

@@ -279,6 +279,8 @@ async def mark_delivered(ctx: Context, frame: MessageMarkDelivered, channel: Sta
 async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -> Marks:
     """Told to one's other devices, and in small channels to the others."""
     async with changing(ctx.app, ctx.user) as change:
+        if channel.space is not None:  # who does not see it any more may still be in the space
+            await change.standing(ctx.user, channel.id)
         marked = await channels.mark(change.tx, ctx.user, channel, read, delivered)
         if marked is None:
             raise Missing

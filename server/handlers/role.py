@@ -111,9 +111,8 @@ async def reorder(ctx: Context, frame: RoleReorder, space: Resident, roles_: lis
         if len(order) != len(known) - 1 or {*order} != known.keys() - {space.id}:
             raise Invalid("name every role once, but not everyone's", field="roles")
         height = rule.me.member.height
-        moved = [id for place, id in enumerate(order, 1) if known[id].position != place]
-        ends = [place for place, id in enumerate(order, 1) if id in moved]
-        if any(known[id].position >= height for id in moved) or any(place >= height for place in ends):
+        stood = sorted(order, key=lambda id: known[id].position)  # there may be gaps, where roles were deleted
+        if any(known[was].position >= height for was, now in zip(stood, order, strict=True) if was != now):
             raise Forbidden(_NOT_BELOW)
         await roles.reorder(rule.tx, space.id, order)
         await rule.restructure()

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.frame import Nothing
@@ -32,6 +33,7 @@ from server.rule import LOGGED_IN, bound
 from server.space import ruling
 from server.structure import Resident
 from storage import member as members
+from storage import retention
 from storage import space as spaces
 
 _TALKATIVE = ("text", "broadcast", "voice", "stage")
@@ -74,9 +76,14 @@ async def update(ctx: Context, frame: SpaceUpdate, space: Resident) -> Space:
     async with ruling(ctx, space.id, "manage_space") as rule:
         before = await _held(rule)
         fields = {name: getattr(frame, name) for name in ("name", "description", "avatar", "open")}
-        after = msgspec.structs.replace(before, **{name: one for name, one in fields.items() if one is not None})
+        given = {name: one for name, one in fields.items() if one is not None}
+        if frame.keeps_for is not UNSET:
+            given["keeps_for"] = frame.keeps_for
+        after = msgspec.structs.replace(before, **given)
         if after != before:
             await spaces.update(rule.tx, after)
+            if after.keeps_for != before.keeps_for:
+                await retention.begin_in(rule.tx, space.id)
             await rule.restructure()
             await rule.note("space.update", space.id, before, after, "")
     return after

@@ -22,6 +22,7 @@ CREATE TABLE space (
     creator     uuid REFERENCES account ON DELETE SET NULL,
     nonce       uuid NOT NULL,                  -- the creator's: the same again is a retry
     members     integer NOT NULL DEFAULT 0,
+    keeps_for   integer,                        -- days: how long channels that say nothing else keep messages
     structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
     created_at  timestamptz NOT NULL DEFAULT now(),
     deleted_at  timestamptz                     -- nobody has a right there any more; what is left goes bit by bit

@@ -72,4 +72,18 @@ ROLES = (
     Actor("member", _person("tom"), person="tom"),
     Actor("foreign owner", _person("fay"), person="fay"),
 )
+# Who tries where a space is concerned: the club (spaces.py). PEOPLE who are not named here are strangers to it.
+RESIDENTS = (
+    PEOPLE[0],
+    *PEOPLE[3:],
+    ROLES[2],
+    Actor("banned", _person("ivy"), person="ivy"),
+    Actor("kicked", _person("eve"), person="eve"),
+    Actor("member", _person("tom"), person="tom"),
+    Actor("timed out", _person("kim"), person="kim"),
+    Actor("lower role", _person("lea"), person="lea"),
+    Actor("same height", _person("bea"), person="bea"),
+    Actor("chief", _person("cal"), person="cal"),
+    Actor("space owner", _person("max"), person="max"),
+)
 ANYBODY = (NOBODY, PEOPLE[0], Actor("a stranger's key", lambda world, me: world.sid.full.secret, person="sid"))

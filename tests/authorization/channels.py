@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol import channel as protocol
+from protocol import permission
 from protocol.codec import encode
 from protocol.message import Poll, PollOption
 from server import group
@@ -37,8 +38,12 @@ from tests.authorization.people import Person, Values
 
 GROUP = frozenset({"ann", "tom", "kim", "bea"})
 NOBODYS = "nobody at all"
+# What they could do who have just lost a right: nothing but their access version keeps them from it.
+EVERYTHING = permission.ALL & ~permission.ADMINISTRATOR
 _TABLES = (
     "stream",
+    "space",
+    "role",
     "channel",
     "member",
     "direct",
@@ -52,11 +57,20 @@ _TABLES = (
     "due",
     "draft",
     "scheduled",
+    "space_member",
+    "overwrite",
+    "ban",
+    "mark",
+    "deed",
+    "invite",
 )
 
 
 class Channel(Struct):
-    """A channel; `before`: how those stood there who have lost a right since."""
+    """A channel; `before`: how those stood there who have lost a right since.
+
+    `space`: the one that it is in; `glimpsed`: who sees it there, whether they may read what was said before or not.
+    """
 
     name: str
     id: UUID
@@ -68,13 +82,17 @@ class Channel(Struct):
     access: int = 1
     before: dict[str, Standing] = {}
     nonces: dict[int, UUID] = {}
+    space: str = ""
+    glimpsed: Collection[str] = ()
 
     def sees(self, person: str) -> Iterable[str]:
         """Whose canaries somebody may see here."""
         yield f"{self.name} by {person}"
+        if person in self.glimpsed:
+            yield from (f"the door of {self.name}", f"the id of {self.name}")
         if person in self.members:
             yield self.name
-            yield from (f"{self.name} by {one}" for one in self.before)
+            yield from (f"{self.name} by {one}" for one in {*self.before, *self.glimpsed})
             for one in {*self.members, *self.before} - {person}:
                 yield from (f"{self.name} but for {one}", own_words(self.name, one))
 
@@ -91,6 +109,7 @@ class Builder:
         self._people, self._marks = people, marks
         self._rows: dict[str, list[Values]] = {table: [] for table in _TABLES}
         self._heads: dict[UUID, int] = {}
+        self._lasts: dict[UUID, int] = {}
         self._at = datetime.now(UTC) - timedelta(hours=1)
         self.channels: dict[str, Channel] = {}
         self.emojis: dict[str, str] = {}
@@ -101,6 +120,7 @@ class Builder:
         """All of it, in an order that the database takes."""
         for row in self._rows["stream"]:
             row["head"] = self._heads[row["id"]]
+            row["last"] = self._lasts.get(row["id"], 0)
         for channel in self.channels.values():
             channel.head = self._heads[channel.id]
         return ((table, row) for table in _TABLES for row in self._rows[table])
@@ -267,7 +287,7 @@ class Builder:
         if kind != "group":
             low, high = sorted((self._people[members[0]].id, self._people[gone or members[-1]].id))
             self._rows["direct"].append({"low": low, "high": high, "channel": channel.id})
-        stale = Standing(channel.id, kind, owned, channel.access - 1, True, len(members) + len(was))
+        stale = Standing(channel.id, kind, owned, channel.access - 1, EVERYTHING, len(members) + len(was))
         channel.before = dict.fromkeys([*was, *(members if blocked else ())], stale)
         return channel
 
@@ -285,7 +305,7 @@ class Builder:
         by = channel.name if who in channel.members else f"{channel.name} by {who}"
         whose = f"{channel.name} but for {hidden_by}" if hidden_by else by
         whose = own_words(channel.name, who) if hidden_by == who else whose
-        seq = self._next(channel.id)
+        seq = self._lasts[channel.id] = self._next(channel.id)
         place: Values = {"channel": channel.id, "seq": seq}
         channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())
         row = {"author": self._people[who].id, "nonce": channel.nonces[seq], "sent_at": self._at}

@@ -14,14 +14,13 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.error import Missing
-from server import friend, group, login, outside, poll, totp
+from server import friend, group, login, outside, poll, posting, totp
 from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
 from server.grant import Grants
-from server.handlers import channel, message, scheduled, session, typing
+from server.handlers import channel, message, scheduled, session
 from server.handlers import poll as poll_ops
-from server.posting import Posting
 from server.router import Router
 from server.rule import Bind
 from server.secret import Claims, Keyring
@@ -59,13 +58,13 @@ def _unsigned(self: Keyring, token: str) -> Claims:
     return Claims(UUID(found["sub"]), UUID(found["sid"]))
 
 
-async def _resolve_nothing(self: Bind, ctx: Context, frame: Any) -> Any:
-    return await self.load(ctx.db, ctx.user, getattr(frame, self.field))
+async def _resolve_nothing(self: Bind, ctx: Context, frame: Any, resolved: Any) -> Any:
+    return await self._find(ctx, getattr(frame, self.field))
 
 
-async def _told_apart(self: Bind, ctx: Context, frame: Any) -> Any:
+async def _told_apart(self: Bind, ctx: Context, frame: Any, resolved: Any) -> Any:
     """Hidden and missing with different words."""
-    found = await self.load(ctx.db, ctx.user, getattr(frame, self.field))
+    found = await self._find(ctx, getattr(frame, self.field))
     if found is None:
         there = await ctx.db.fetchval(
             "SELECT EXISTS (SELECT FROM account WHERE id = $1 UNION SELECT FROM device WHERE id = $1 "
@@ -147,22 +146,23 @@ class Text(Struct, frozen=True):
 
 
 class Function(Struct, frozen=True):
-    """The SQL function that stores messages, with something else in its text."""
+    """An SQL function with something else in its text."""
 
     where: str
     instead: str
     ops: tuple[str, ...] = ("message.send",)
+    function: str = "message_append"
 
     @property
     def name(self) -> str:
-        return f"message_append: {self.instead} for {self.where}"
+        return f"{self.function}: {self.instead} for {self.where}"
 
     @asynccontextmanager
     async def written(self, world: World) -> AsyncIterator[None]:
         """The database with it."""
-        text = await world.function("message_append")
+        text = await world.function(self.function)
         if text.count(self.where) != 1:
-            raise StaleError(f"{self.where!r} stands {text.count(self.where)} times in message_append")
+            raise StaleError(f"{self.where!r} stands {text.count(self.where)} times in {self.function}")
         await world.define(text.replace(self.where, self.instead))
         try:
             yield
@@ -214,11 +214,9 @@ CODE = (
 )
 
 
-_OWNED = ("channel.update", "channel.delete", "channel.remove_member")
+_HELD = ("message.edit", "message.pin", "reaction.add", "scheduled.create")
 TEXTS = (
     # who may do what to a channel
-    Text(group, "check_owner", "channel.owner != user", "False", _OWNED),
-    Text(group, "check_owner", 'channel.kind != "group" or channel.owner != user', "False", _OWNED),
     Text(group, "update", 'standing.kind == "group" or ', "", ("channel.update: how long messages stay",)),
     Text(
         group,
@@ -231,15 +229,13 @@ TEXTS = (
     Text(channel, "add_member", 'channel.kind != "group"', "False", ("channel.add_member",)),
     Text(channel, "remove_member", "user.id == ctx.user", "False", ("channel.remove_member",)),
     # who may write, and what
-    Text(Change, "standing", "writes and not found.writes", "False", ("message.edit", "message.pin", "reaction.add")),
-    Text(typing, "start", "not channel.writes", "False", ("typing.start",)),
-    Text(typing, "stop", "not channel.writes", "False", ("typing.stop",)),
+    Text(Change, "standing", "check(found.allowed, bits(needs))", "pass", _HELD),
     Text(message, "edit", "before.author != ctx.user", "False", ("message.edit",)),
     Text(message, "edit", "before.forwarded is not None", "False", ("message.edit",)),
-    Text(message, "edit", "not await channels.all_in(change.tx, channel.id, mentions)", "False", ("message.edit",)),
-    Text(message, "_delete", "standing.owner != ctx.user", "False", ("message.delete", "message.delete_many")),
+    Text(message, "edit", "await change.check_seeing(channel.id, mentions)", "pass", ("message.edit",)),
+    Text(message, "_delete", "check(standing.allowed, _MANAGE)", "pass", ("message.delete", "message.delete_many")),
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
-    Text(Posting, "send", "if channel.writes else 0", "", ("message.send",)),
+    Text(posting, "_decided", "channel.writes and", "", ("message.send",)),
     Text(scheduled, "_held", "held.begun", "False", ("scheduled.update", "scheduled.cancel")),
     Text(scheduled, "_check_unsent", "is not None", "is False", ("scheduled.create",)),
     # who may choose, and who is told what
@@ -257,7 +253,7 @@ TEXTS = (
         "list(options)",
         ("poll.vote: for the first time",),
     ),
-    Text(poll, "close", "message.author != user", "False", ("poll.close",)),
+    Text(poll, "close", '["send"] if message.author == user else ["manage_messages"]', "[]", ("poll.close",)),
     Text(poll_ops, "voters", "message.poll.anonymous", "False", ("poll.voters",)),
     # who may turn to whom, and who is told what has become of it
     Text(friend, "request", "me == user", "False", ("friend.request",)),
@@ -284,26 +280,19 @@ TEXTS = (
 )
 # What is looked at twice, on the way in and where it is done: each holds without the other.
 TWICE = {
-    "channel.remove_member: not one of those who try": (
-        Text(channel, "remove_member", "group.check_owner(channel, ctx.user)", "pass", ()),
-        Text(group, "exit", "check_owner(await change.standing(by, channel), by)", "pass", ()),
-    ),
     "message.history": (
         Text(Grants, "known", "stream.access == standing.access", "True", ()),
         Text(Standing, "check", 'not rows or rows[0]["access"] != self.access', "False", ()),
-    ),
-    "channel.delete": (
-        Text(channel, "delete", "group.check_owner(channel, ctx.user)", "pass", ()),
-        Text(group, "delete", "check_owner(await change.standing(by, channel), by)", "pass", ()),
     ),
     "channel.leave: a group of somebody else's": (
         Text(Arrivals, "_has_left", "left is not None", "False", ()),
         Text(Streams, "_check_some", "session.account not in members", "False", ()),
     ),
 }
+_VERSION = "s.access + coalesce((SELECT g.access FROM stream g WHERE g.id = s.guard), 0)"
 FUNCTIONS = (
     Function("CASE WHEN m.channel = i.channel THEN 1 ELSE 3 END", "1"),
-    Function("WHEN s.access IS DISTINCT FROM i.access THEN 2", ""),
+    Function(f"WHEN {_VERSION}\n                         IS DISTINCT FROM i.access THEN 2", ""),
     Function("r.channel = i.channel AND r.seq", "r.seq"),
     Function("r.seq = (i.extra ->> 'reply_to')::bigint", "true"),
     Function("AND r.deleted_at IS NULL", ""),
@@ -313,4 +302,7 @@ FUNCTIONS = (
     Function("AND m.nonce = i.nonce", ""),
     Function("ON s.id = i.channel", "ON true"),
     Function("WHERE s.id = p.channel", ""),
+    # of what is in a space
+    Function(f"WHEN {_VERSION}", "WHEN s.access"),
+    Function("AND s.guard IS NULL AND EXISTS", "AND EXISTS", ("message.send: where only mods are",)),
 )

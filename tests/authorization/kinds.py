@@ -1,6 +1,7 @@
 """Kinds of ids: which ones must look as if there were nothing behind them, and to whom a good one does.
 
-What is looked for in a channel is of a kind of its own ("message in channel"); there, the channel is ann's group.
+What is looked for in a channel is of a kind of its own ("message in channel"); there, the channel is ann's group, or
+the club's hall, in which stands the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from tests.authorization.world import BLOCKS, World
 
 EVERYBODY_ELSE = frozenset({"stranger", "blocked", "blocker", "administrator", "owner"})
 OUTSIDERS = frozenset({"stranger", "blocked", "administrator", "owner", "ex-member", "foreign owner"})
+# Of those who try in spaces (actors.py).
+NO_RESIDENTS = frozenset({"banned", "kicked"})
 Choosing = Callable[[World, Person], UUID | int]
 
 
@@ -32,6 +35,10 @@ class Kind(Struct, frozen=True):
 
 def _channel(name: str) -> Choosing:
     return lambda world, me: world.channels[name].id
+
+
+def _space(name: str) -> Choosing:
+    return lambda world, me: world.spaces[name].id
 
 
 def _other(world: World, me: Person, *, blocks: bool) -> UUID:
@@ -82,11 +89,68 @@ KINDS = {
             "a group that I was in": _channel("left"),
             "a direct channel of others": _channel("sid+own"),
             "somebody else's saved messages": _channel("sid's saved"),
+            "one that I do not see, in my space": _channel("attic"),
+            "one in a category that I do not see": _channel("loft"),
+            "one in somebody else's space": _channel("stove"),
+            "one in a space that I was put out of": _channel("hearth"),
+            "one in a space that was deleted": _channel("wall"),
+            "a space that I am in": _space("club"),
             "somebody else's account": lambda world, me: world.sid.id,
             "my account": lambda world, me: me.id,
             "one of my devices": lambda world, me: me.phone.id,
         },
-        outsiders=OUTSIDERS,
+        outsiders=OUTSIDERS | NO_RESIDENTS,
+    ),
+    "space": Kind(
+        hidden={
+            "somebody else's": _space("den"),
+            "one that I was put out of": _space("hut"),
+            "one that was deleted": _space("ruins"),
+            "an open one": _space("fair"),
+            "a channel in mine": _channel("hall"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=OUTSIDERS | NO_RESIDENTS,
+    ),
+    "role in space": Kind(
+        hidden={
+            "one of another space": lambda world, me: world.spaces["den"].roles["cooks"],
+            "everyone's of another space": _space("den"),
+            "everyone's of a space that I was put out of": _space("hut"),
+            "a channel": _channel("hall"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=frozenset(),
+    ),
+    "role in channel": Kind(
+        hidden={
+            "one of another space": lambda world, me: world.spaces["den"].roles["cooks"],
+            "everyone's of another space": _space("den"),
+            "a channel": _channel("hall"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=frozenset(),
+    ),
+    "user in space": Kind(
+        hidden={
+            "somebody who was in it": lambda world, me: world.eve.id,
+            "somebody who is kept out of it": lambda world, me: world.ivy.id,
+            "somebody who is not in it": lambda world, me: world.own.id,
+            "one of my devices": lambda world, me: me.phone.id,
+        },
+        outsiders=frozenset(),
+    ),
+    "channel in space": Kind(
+        hidden={
+            "one that I do not see": _channel("attic"),
+            "a category that I do not see": _channel("nook"),
+            "one in a category that I do not see": _channel("loft"),
+            "one in another space": _channel("stove"),
+            "a category in another space": _channel("larder"),
+            "a group of mine": _channel("group"),
+            "the space": _space("club"),
+        },
+        outsiders=frozenset(),
     ),
     "message in channel": Kind(
         hidden={
@@ -101,7 +165,7 @@ KINDS = {
     "user in channel": Kind(
         hidden={
             "somebody who was in it": lambda world, me: world.eve.id,
-            "somebody who is not in it": lambda world, me: world.sid.id,
+            "somebody who is not in it": lambda world, me: world.own.id,
             "one of my devices": lambda world, me: me.phone.id,
         },
         outsiders=frozenset(),

@@ -13,6 +13,8 @@ _MESSAGE = "t.channel::text || ' ' || t.seq"
 OWNERS: dict[str, tuple[str, ...]] = {
     "account": ("t.id",),
     "channel": ("t.id",),
+    "ban": ("t.account", "t.space"),
+    "deed": ("t.space",),
     "departed": ("t.account", "t.channel"),
     "direct": ("t.channel",),
     "draft": ("t.account", "t.channel"),
@@ -20,18 +22,27 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "fact": ("t.stream",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
+    "invite": ("t.space",),
     "mail": ("(SELECT a.id FROM account a WHERE a.email = t.recipient)",),
+    "mark": ("t.account", "t.channel"),
     "member": ("t.account", "t.channel"),
     "mention": ("t.account", _MESSAGE),
     "message": (_MESSAGE,),
     "migration": ("NULL",),
     "instance": ("NULL",),
+    "overwrite": ("t.channel",),
+    "pace": ("t.account", "t.channel"),
+    "purge": ("t.account", "t.space"),
     "reaction": ("t.account", _MESSAGE),
     "revision": (_MESSAGE,),
+    "role": ("t.space", "t.id"),
+    "ruin": ("t.space",),
     "scheduled": ("t.account", "t.channel"),
     "search": (_MESSAGE,),
     "search_backlog": ("t.channel",),
     "search_word": ("NULL",),
+    "space": ("t.id",),
+    "space_member": ("t.account", "t.space"),
     "stream": ("t.id",),
     "vote": ("t.account", _MESSAGE),
     "tail": ("t.channel",),
@@ -110,7 +121,7 @@ class Ledger:
 
     async def look(self) -> tuple[bool, int]:
         """Whether everything that was to go is gone, and how much was written so far."""
-        found = await self._db.fetchrow("SELECT NOT EXISTS (SELECT FROM grave), last_value FROM baseline.written")
+        found = await self._db.fetchrow(_LOOK)
         assert found is not None
         return found[0], found[1]
 
@@ -140,6 +151,10 @@ _NOTICE = """
     CREATE SEQUENCE baseline.written;
     CREATE FUNCTION baseline.notice() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
     BEGIN PERFORM nextval('baseline.written'), nextval(TG_ARGV[0]); RETURN NULL; END $$;
+"""
+_LOOK = """
+    SELECT NOT EXISTS (SELECT channel FROM grave UNION ALL SELECT space FROM ruin UNION ALL SELECT id FROM purge),
+           last_value FROM baseline.written
 """
 _COUNTS = "SELECT substr(sequencename, 5), last_value FROM pg_sequences WHERE sequencename LIKE 'of: %'"
 

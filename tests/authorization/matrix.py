@@ -13,7 +13,7 @@ from msgspec import Struct
 from protocol.codec import encode
 from protocol.frame import Request
 from server.router import Op, id_fields
-from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, ROLES, SHUT, Actor, by
+from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, RESIDENTS, ROLES, SHUT, Actor, by
 from tests.authorization.channels import own_words
 from tests.authorization.kinds import Kind, kind
 from tests.authorization.ledger import Change, Row, change
@@ -26,7 +26,22 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 
 # What is done there changes nothing about the socket that it was done with.
-_LEAVE_SOCKETS_ALONE = {"channel", "draft", "friend", "message", "poll", "reaction", "scheduled", "typing", "user"}
+_LEAVE_SOCKETS_ALONE = {
+    *(
+        "channel",
+        "draft",
+        "friend",
+        "member",
+        "message",
+        "permission",
+        "poll",
+        "reaction",
+        "role",
+        "scheduled",
+        "space",
+    ),
+    *("typing", "user"),
+}
 
 
 class FoundError(AssertionError):
@@ -65,12 +80,26 @@ class Part(Struct):
         rule = self.world.rules[self.op.name]
         kinds = {bind.argument: bind.kind for bind in rule.binds}
         within = {bind.field: f" in {kinds[bind.within]}" for bind in rule.binds if bind.within}
-        return {field: kind(of + within.get(field, "")) for field, of in id_fields(self.op.frame)}
+        found = ((field, of + within.get(field, "")) for field, of in id_fields(self.op.frame))
+        return {field: kind(of) for field, of in found}
+
+    @property
+    def given(self) -> dict[str, Kind]:
+        """Those of these fields in which something stands."""
+        frame = self.frame
+        return {field: of for field, of in self.ids.items() if getattr(frame, field) not in (None, [])}
+
+    @property
+    def in_space(self) -> bool:
+        """Whether it is about a space, and what is in it."""
+        return self.sample.in_space or kind("space") in self.given.values()
 
     @property
     def actors(self) -> tuple[Actor, ...]:
         """Who else there is."""
-        return PEOPLE + (ROLES if kind("channel") in self.ids.values() else ())
+        if self.in_space:
+            return RESIDENTS
+        return PEOPLE + (ROLES if kind("channel") in self.given.values() else ())
 
     @property
     def frame(self) -> Request[Any]:
@@ -85,11 +114,11 @@ class Part(Struct):
 
     def outsider(self, actor: Actor) -> bool:
         """Whether the sample's ids must not exist for an actor."""
-        if actor.name in self.sample.insiders or not self.ids:
+        if actor.name in self.sample.insiders or not self.given:
             return False
         if self.sample.outsiders is not None:
             return actor.name in self.sample.outsiders
-        return any(actor.name in one.outsiders for one in self.ids.values())
+        return any(actor.name in one.outsiders for one in self.given.values())
 
 
 Scene = Callable[[Part], Awaitable[None]]
@@ -157,12 +186,16 @@ async def _playing(
         socket = await world.socket()
         played = await play(socket, frame, token)
     else:
-        socket = await world.speaking(token)
+        socket = await world.open(token) if part.sample.hears and token else await world.speaking(token)
         played = await play(socket, frame)
     changed = change(part.before, await world.rows())
     world.touched = world.touched or bool(changed.tables)
     world.ended = world.ended or bool(changed.tables & {"device", "api_key"})
-    if actor.shut or ((changed.tables or played.code == "ok") and part.domain not in _LEAVE_SOCKETS_ALONE):
+    if (
+        actor.shut
+        or part.sample.hears
+        or ((changed.tables or played.code == "ok") and part.domain not in _LEAVE_SOCKETS_ALONE)
+    ):
         socket.abort()
     else:
         world.keep(token, socket)
@@ -279,7 +312,7 @@ async def elsewhere(part: Part) -> None:
         if actor.person == part.me.name:
             continue
         if part.outsider(actor):
-            await _as_if_missing(part, actor, part.ids, part.frame, "")
+            await _as_if_missing(part, actor, part.given, part.frame, "")
             continue
         await _silence(part)
         name, played, changed = await _playing(part, actor, part.frame)
@@ -288,7 +321,7 @@ async def elsewhere(part: Part) -> None:
             _refusal(name, played, changed, code)
             continue
         _expect(played.code in _OWN_AFFAIR, f"{name}: {played.code}")
-        shared = part.sample.touches if part.ids else part.sample.touches & {None}
+        shared = part.sample.touches if part.given else part.sample.touches & {None}
         strays = _strays(part, changed, part.world.owners({actor.person, *shared}))
         strays -= {row for row in changed.new if row.table == "mail"}
         _expect(not strays, f"{name}: changes what is not theirs: {strays}")
@@ -299,7 +332,7 @@ async def elsewhere(part: Part) -> None:
 
 async def hidden(part: Part) -> None:
     """Ids of all kinds of things that who may call the op must not reach."""
-    if part.about or not part.gates:
+    if (part.about and not (part.in_space and part.me is part.world.ann)) or not part.gates:
         return
     fields = part.ids | {field: kind(of) for field, of in part.sample.unbound.items()}
     for field, of in fields.items():
@@ -391,4 +424,5 @@ ALL: Sequence[Scene] = (allowed, refused, elsewhere, hidden, wrong)
 GATES: Sequence[Scene] = (refused,)
 IDS: Sequence[Scene] = (hidden, elsewhere, allowed_in_person)
 ROWS: Sequence[Scene] = (allowed_in_person, hidden, wrong, elsewhere)
+OTHERS: Sequence[Scene] = (elsewhere, wrong)
 CHECKS: Sequence[Scene] = (wrong, hidden, allowed, refused, elsewhere)

@@ -10,22 +10,28 @@ is done after. There the matrix must hold without the first, and notice when bot
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from server import friend, group
+from protocol import permission
+from protocol.permission import MANAGE_ROLES, Permission
+from server import access, friend, group
 from server.context import Context, Session
 from server.fact import Change
-from server.rule import LOGGED_IN, Rule
-from storage import channel as channels
+from server.handlers import channel as handlers
+from server.handlers import role
+from server.rule import LOGGED_IN, Bind, Rule
+from server.structure import Resident, Structures
+from storage import space as spaces
 from storage.pool import Pool
 from storage.standing import Standing
-from tests.authorization.matrix import GATES, IDS, Scene
+from tests.authorization.matrix import GATES, IDS, ROWS, Scene
 from tests.authorization.queries import queried, query
 from tests.authorization.world import World
 
@@ -41,17 +47,71 @@ def rules(world: World, op: str) -> Iterator[tuple[str, Rule, Sequence[Scene]]]:
             yield "for everybody who is logged in", Rule(LOGGED_IN.gates, rule.binds), GATES
     for bind in rule.binds:
         if (op, bind.field) not in UNNOTICEABLE and (op, bind.field) not in RECHECKED:
-            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), IDS
+            yield f"with {bind.field} for anybody", for_anybody(world, op, bind.field), ROWS if bind.within else IDS
+        if bind.needs and op not in HELD_TO_NEEDS:
+            yield f"with {bind.field} whatever is allowed there", without_needs(world, op), ROWS
 
 
 def for_anybody(world: World, op: str, field: str) -> Rule:
     """An op's rule with a field that means to everybody what it means to somebody."""
     rule = world.rules[op]
     binds = [
-        msgspec.structs.replace(one, load=_for_anybody(world, one.load), at_once=None) if one.field == field else one
+        replace(one, load=_for_anybody(world, one), at_once=None, needs=0) if one.field == field else one
         for one in rule.binds
     ]
     return Rule(rule.gates, tuple(binds))
+
+
+def without_needs(world: World, op: str) -> Rule:
+    """An op's rule that finds what its ids mean, and does not ask what is allowed there."""
+    rule = world.rules[op]
+    return Rule(rule.gates, tuple(replace(one, needs=0) for one in rule.binds))
+
+
+# What is allowed is looked at again when the streams are held, by `ruling` or `Change.standing`.
+HELD_TO_NEEDS = (
+    "channel.create",
+    "channel.update",
+    "channel.delete",
+    "channel.reorder",
+    "channel.remove_member",
+    "space.update",
+    "member.kick",
+    "member.ban",
+    "member.unban",
+    "member.timeout",
+    "role.create",
+    "role.update",
+    "role.delete",
+    "role.reorder",
+    "role.grant",
+    "role.revoke",
+)
+
+
+_OF_CHANNELS = ("channel.update", "channel.delete", "channel.remove_member")
+
+
+# Where somebody does this to themselves, another thing is wrong with it.
+NOT_TO_ONESELF = {"channel.remove_member": "channel.remove_member: not one of those who try"}
+
+
+@contextmanager
+def without_held_needs() -> Iterator[None]:
+    """The second time, too, nobody asks what is allowed; nor does the algorithm, where it asks once more."""
+    shape = access.may_shape
+
+    def shaped(member: access.Member, before: access.Role | None, after: access.Role | None) -> bool:
+        roles = [replace(one, permissions=one.permissions | MANAGE_ROLES) for one in member.roles]
+        with patch.object(permission, "IN_TIMEOUT", permission.ALL):
+            return shape(replace(member, roles=roles), before, after)
+
+    with (
+        patch("server.space.check", lambda *_: None),
+        patch("server.fact.check", lambda *_: None),
+        patch.object(access, "may_shape", shaped),
+    ):
+        yield
 
 
 # What no reply and no row would tell.
@@ -61,17 +121,57 @@ UNNOTICEABLE = {
 }
 
 
-def _for_anybody(world: World, load: Load) -> Load:
-    """What the id means to whoever else it means something to."""
+def _for_anybody(world: World, bind: Bind) -> Load:
+    """What the id means to whoever else it means something to; in whatever else it is looked for, in that."""
 
     async def loaded(db: Pool, viewer: UUID, *ids: Any) -> Any:
-        for one in (*(person.id for person in world.people.values() if person.id != viewer), viewer):
-            found = await load(db, one, *ids)
-            if found is not None:
-                return found
-        return None
+        return await _first(bind.load(db, one, *ids) for one in _viewers(world, viewer))
 
-    return loaded
+    async def found(ctx: Context, *ids: Any) -> Any:
+        if not bind.within:
+            return await _first(bind.load(Viewer(ctx.app, ctx.db, one), *ids) for one in _viewers(world, ctx.user))
+        parent, id = ids
+        if isinstance(id, list):
+            each = [await found(ctx, parent, one) for one in ([one] for one in id)] if len(id) > 1 else []
+            if each:
+                return None if None in each else [one[0] for one in each]
+        here = await bind.load(ctx, parent, id)
+        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
+
+    return found if bind.in_context else loaded
+
+
+async def _first(tries: Any) -> Any:
+    if hasattr(tries, "__aiter__"):
+        tries = [one async for one in tries]
+    found = [await one for one in tries]
+    return next((one for one in found if one is not None), None)
+
+
+def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:
+    yield from (person.id for person in world.people.values() if person.id != viewer)
+    yield viewer
+
+
+async def _elsewhere(world: World, ctx: Context, parent: Any) -> AsyncIterator[tuple[Viewer, Any]]:
+    """Every space, or a channel of it, as its owner sees it."""
+    for space in world.spaces.values():
+        who = Viewer(ctx.app, ctx.db, world.people[space.owner].id)
+        if isinstance(parent, Standing):
+            room = next(channel.id for channel in world.channels.values() if channel.space == space.name)
+            found: Any = (await ctx.app.structures.look(ctx.db, [room], [who.user]))[0]
+        else:
+            found = await ctx.app.structures.resident(ctx.db, space.id, who.user)
+        if found is not None:
+            yield who, found
+
+
+class Viewer(Struct, frozen=True):
+    """Somebody else, as far as a context tells who asks."""
+
+    app: Any
+    db: Any
+    user: UUID
 
 
 @contextmanager
@@ -88,10 +188,16 @@ def ruled(world: World, op: str, rule: Rule) -> Iterator[None]:
 # The second time
 
 
-async def _any_standing(self: Change, user: UUID, channel: UUID, *, writes: bool = True) -> Standing:
-    """How whoever is in the channel stands there."""
-    somebody = await self.tx.fetchval("SELECT account FROM member WHERE channel = $1 ORDER BY account LIMIT 1", channel)
-    found = await channels.member(self.tx, somebody, channel)
+async def _any_standing(self: Change, user: UUID, channel: UUID, *needs: Permission) -> Standing:
+    """How whoever is in the channel, or owns its space, stands there."""
+    somebody = await self.tx.fetchval(
+        """
+        SELECT coalesce(p.owner, (SELECT m.account FROM member m WHERE m.channel = c.id ORDER BY m.account LIMIT 1))
+          FROM channel c LEFT JOIN space p ON p.id = c.space WHERE c.id = $1
+        """,
+        channel,
+    )
+    found = (await self._structures.look(self.tx, [channel], [somebody]))[0]
     assert found is not None
     return found
 
@@ -119,17 +225,60 @@ def _seen() -> AbstractContextManager[Any]:
 @contextmanager
 def _mark() -> Iterator[None]:
     with (
+        _standing(),
         queried(query("m.account = $1 AND m.channel = $2 FOR UPDATE", "m.account = $1")),
         queried(query("account = $1 AND channel = $2 RETURNING", "account = $1")),
     ):
         yield
 
 
+async def _anybody_sits(self: Structures, db: Any, space: UUID, account: UUID) -> Resident | None:
+    """How an account sits in a space; if it does not, as somewhere else, or as the owner does."""
+    found = await self.residents(db, [space], [account])
+    if found[0] is not None:
+        return found[0]
+    rows = await db.fetch(
+        "SELECT space, account FROM space_member WHERE account = $2 UNION SELECT $1, owner FROM space WHERE id = $1",
+        space,
+        account,
+    )
+    seats = await self.residents(db, [row["space"] for row in rows], [row["account"] for row in rows])
+    return next((one for one in reversed(seats) if one is not None), None)
+
+
+def _sitting() -> AbstractContextManager[Any]:
+    return patch.object(Structures, "resident", _anybody_sits)
+
+
+async def _anybodys(ctx: Context, channel: UUID) -> Standing | None:
+    """How the owner of its space stands in a channel."""
+    owner = await ctx.db.fetchval(
+        "SELECT p.owner FROM channel c JOIN space p ON p.id = c.space WHERE c.id = $1", channel
+    )
+    return (await ctx.app.structures.look(ctx.db, [channel], [owner or ctx.user]))[0]
+
+
+def _seeing() -> AbstractContextManager[Any]:
+    return patch.object(handlers, "channel_seen", _anybodys)
+
+
+def _entering() -> AbstractContextManager[Any]:
+    return patch.object(spaces, "enterable", lambda db, viewer, id: spaces.get(db, id))
+
+
+def _holding() -> AbstractContextManager[Any]:
+    return patch.object(role, "_held", lambda *_: None)
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
             ("channel.update", "channel"),
+            ("channel.delete", "channel"),
+            ("channel.remove_member", "channel"),
             ("channel.mute", "channel"),
+            ("permission.set", "channel"),
+            ("permission.clear", "channel"),
             ("draft.save", "channel"),
             ("scheduled.create", "channel"),
             ("message.edit", "channel"),
@@ -145,6 +294,12 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         _standing,
     ),
     ("channel.join", "channel"): _entry,
+    ("channel.get", "channel"): _seeing,
+    ("space.join", "space"): _entering,
+    ("member.get", "user"): lambda: queried(query("WHERE m.space = $1 AND m.account = $2\n", "m.space = $1")),
+    **dict.fromkeys(
+        (("role.update", "role"), ("role.delete", "role"), ("role.grant", "role"), ("role.revoke", "role")), _holding
+    ),
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(
@@ -155,6 +310,22 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("friend.remove", "user"),
         ),
         _seen,
+    ),
+    **dict.fromkeys(
+        (
+            *((op, "space") for op in HELD_TO_NEEDS if op not in _OF_CHANNELS),
+            ("space.delete", "space"),
+            ("space.leave", "space"),
+            ("space.transfer", "space"),
+            ("space.transfer", "user"),
+            ("member.update", "space"),
+            ("member.update", "user"),
+            ("member.kick", "user"),
+            ("member.timeout", "user"),
+            ("role.grant", "user"),
+            ("role.revoke", "user"),
+        ),
+        _sitting,
     ),
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,

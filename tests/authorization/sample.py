@@ -43,6 +43,8 @@ class Sample(Struct, frozen=True):
     wrong: what is refused to `by` as well
     touches: whose rows it changes besides the actor's own (`World.owners`); None is nobody's: the frame holds a secret
     told: who is told of which event, and nobody else
+    in_space: whether residents of a space try, because it is about something there
+    hears: whether it takes a socket that hears messages
     unbound: fields with ids that no rule binds, and of what kind: refused in the same way
     reaches: hidden ids of kinds.py that this op may reach nevertheless
     outsiders: actors for whom its ids are hidden; not given: those that the kind of id names
@@ -64,6 +66,8 @@ class Sample(Struct, frozen=True):
     wrong: Mapping[str, Wrong] = {}
     touches: frozenset[str | None] = frozenset()
     told: Mapping[str, frozenset[str]] = {}
+    in_space: bool = False
+    hears: bool = False
     unbound: Mapping[str, str] = {}
     reaches: frozenset[str] = frozenset()
     outsiders: frozenset[str] | None = None

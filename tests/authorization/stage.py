@@ -73,6 +73,7 @@ def _unobserved() -> Iterator[None]:
         patch("server.revocation._EVERY", 86400.0),
         patch("server.presence._MOMENT", 86400.0),
         patch("server.erasure._MOMENT", 86400.0),
+        patch("server.outline._EVERY", 86400.0),
         patch.object(Heads, "run", run),
         patch.object(Erasures, "run", run),
         patch.object(Tail, "run", run),
@@ -85,7 +86,7 @@ def _unobserved() -> Iterator[None]:
 async def _peopled(server: Server, database_url: str, issuer: str) -> AsyncIterator[World]:
     db = await asyncpg.connect(database_url)
     try:
-        world = World(server, db, issuer)
+        world = World(server, db, database_url, issuer)
         await world.make()
         yield world
         world.leave()

@@ -1,4 +1,4 @@
-"""The world of the matrix: one server, a dozen people who stand in every relation to each other, and who listens.
+"""The world of the matrix: one server, some people who stand in every relation to each other, and who listens.
 
 ann      may do what the op does, to what is hers; the others try the same
 tom      whom the frames about users are about
@@ -10,6 +10,7 @@ cal      ann blocks him; his address is not confirmed
 adm, own the administrator and the owner of the server, which gives them no rights over people
 gone     an account that was deleted, of which nothing was erased
 eve, fay were put out of ann's group, and own another one (channels.py)
+lea, max stand below and above ann in the club (spaces.py)
 
 What they are to each other is in FRIENDS and ASKED: ann's friends whom she does not see (any more) are left over.
 """
@@ -27,6 +28,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from protocol.channel import ChannelWatch
 from protocol.codec import encode
 from protocol.frame import Request
 from protocol.session import SessionOpen, SessionPing, Want
@@ -38,14 +40,23 @@ from storage import words
 from storage.message import message
 from storage.tail import COLUMNS
 from tests.authorization import provider
-from tests.authorization.channels import Builder, Channel
+from tests.authorization.channels import Channel
 from tests.authorization.ledger import Ledger, Row
 from tests.authorization.marks import Marks
 from tests.authorization.memory import Memory
 from tests.authorization.people import Key, Maker, Person, Values, new_key
+from tests.authorization.spaces import Settler, Space
 from tests.raw_socket import RawSocket, Reply
 
-BLOCKS = (("kim", "tom"), ("tom", "ivy"), ("bea", "ann"), ("bea", "tom"), ("bea", "kim"), ("ann", "cal"))
+BLOCKS = (
+    ("kim", "tom"),
+    ("tom", "ivy"),
+    ("bea", "ann"),
+    ("bea", "tom"),
+    ("bea", "kim"),
+    ("ann", "cal"),
+    ("fay", "lea"),
+)
 FRIENDS = (
     ("ann", "adm"),
     ("own", "fay"),
@@ -66,6 +77,8 @@ PRIVACY = {
 }
 PROGRAM = "a program that may read profiles"
 CLOSED = b"closed: "
+# What programs need a scope for as well, besides the op.
+NEEDED = {"channel.watch": ["message.history"]}
 STATE = "a-state-that-only-who-started-the-login-knows"
 _NUMBERS = count(1)
 _FLAWS = """
@@ -73,11 +86,20 @@ _FLAWS = """
            (SELECT coalesce(max(seq), 0) FROM fact WHERE stream = s.id),
            (SELECT coalesce(max(seq), 0) FROM message WHERE channel = s.id))
     UNION ALL
+    SELECT 'last of ' || s.id FROM stream s
+     WHERE s.last <> (SELECT coalesce(max(seq), 0) FROM message WHERE channel = s.id)
+    UNION ALL
+    SELECT 'members of ' || p.id FROM space p
+     WHERE p.members <> (SELECT count(*) FROM space_member m WHERE m.space = p.id)
+    UNION ALL
+    SELECT 'owner of ' || p.id FROM space p
+     WHERE p.owner NOT IN (SELECT account FROM space_member m WHERE m.space = p.id)
+    UNION ALL
     SELECT 'members of ' || c.id FROM channel c
      WHERE c.members <> (SELECT count(*) FROM member m WHERE m.channel = c.id)
     UNION ALL
     SELECT 'owner of ' || c.id FROM channel c
-     WHERE c.owner NOT IN (SELECT account FROM member m WHERE m.channel = c.id)
+     WHERE c.space IS NULL AND c.owner NOT IN (SELECT account FROM member m WHERE m.channel = c.id)
     UNION ALL
     SELECT 'reactions to ' || m.channel || ' ' || m.seq FROM message m
      WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
@@ -109,11 +131,13 @@ _FLAWS = """
 class World:
     """Everybody, everything, and how to talk to it."""
 
-    def __init__(self, server: Server, db: asyncpg.Connection[Any], issuer: str) -> None:
-        self.server, self.issuer = server, issuer
+    def __init__(self, server: Server, db: asyncpg.Connection[Any], url: str, issuer: str) -> None:
+        """`url`: of the database, to which `db` is connected."""
+        self.server, self.url, self.issuer = server, url, issuer
         self.marks, self.ledger = Marks(), Ledger(db)
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
+        self.spaces: dict[str, Space] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
         self.memory = Memory(server, db)
@@ -139,15 +163,16 @@ class World:
     async def make(self) -> None:
         """Put everybody into the database, and have everybody listen."""
         maker = Maker(self.server, self.marks, f"{self.issuer}/user", provider.NAME)
-        for name in ("ann", "tom", "sid", "ivy", "kim", "bea", "eve", "fay"):
+        for name in ("ann", "tom", "sid", "ivy", "kim", "bea", "eve", "fay", "lea", "max"):
             self.people[name] = await maker.make(name)
         self.people["cal"] = await maker.make("cal", verified=False)
         self.people["adm"] = await maker.make("adm", "admin")
         self.people["own"] = await maker.make("own", "owner")
         self.people["gone"] = await maker.make("gone", deleted=True)
-        builder = Builder(self.people, self.marks)
+        builder = Settler(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
+        self.spaces = builder.spaces
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
@@ -160,7 +185,8 @@ class World:
         await self._loose_tickets()
         self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
         await self.insert("api_key", row)
-        assert not await self.flaws()
+        flaws = await self.flaws()
+        assert not flaws, flaws
         await self.ledger.learn()
         await self.memory.learn(self.channels.values(), self.people)
         self.memory.restore()
@@ -242,6 +268,7 @@ class World:
             ops, domain = self.server.router.ops, op.partition(".")[0]
             others = ({name.partition(".")[0] for name in ops} | ops.keys()) - {domain, op}
             scopes = {"narrow": sorted(others), "exact": [op], "domain": [domain]}
+            scopes = {kind: [*some, *NEEDED.get(op, [])] for kind, some in scopes.items()}
             self._cut[op] = {kind: new_key(self.marks, who.name, who.id, some) for kind, some in scopes.items()}
         for kind, (key, row) in self._cut[op].items():
             self.keys[kind] = key
@@ -278,7 +305,7 @@ class World:
                     await asyncio.wait(self.server._later)
                 await self.memory.settle()
                 buried, written = await self.ledger.look()
-                if buried and not self.memory.busy:
+                if buried and self.memory.settled:
                     return written
                 await asyncio.sleep(0.002)
 
@@ -345,10 +372,18 @@ class World:
         for name, person in self.people.items():
             if name != "gone" and (name not in self.listeners or self.listeners[name].over):
                 self.listeners[name] = await self.open(person.access(self.server))
+                await self._watch(name)
         if PROGRAM not in self.listeners or self.listeners[PROGRAM].over:
             self.listeners[PROGRAM] = await self.open(self.keys[PROGRAM].secret)
         if "nobody" not in self.listeners or self.listeners["nobody"].over:
             self.listeners["nobody"] = await self.socket()
+
+    async def _watch(self, name: str) -> None:
+        """Hear all that one sees of spaces, too."""
+        seen = [channel.id for channel in self.channels.values() if name in channel.glimpsed]
+        if seen:
+            reply = await self.listeners[name].ask(encode(ChannelWatch(channels=seen, id=next(_NUMBERS))))
+            assert reply.code == "ok", reply
 
     async def heard(self) -> dict[str, list[bytes]]:
         """What came to whom since the last time; the end of a socket is told as what it was closed with."""
@@ -373,17 +408,23 @@ class World:
         return {
             viewer,
             "the door of open",
+            "the door of fair",
             *(one for channel in self.channels.values() for one in channel.sees(viewer)),
+            *(one for space in self.spaces.values() for one in space.sees(viewer)),
         }
 
     def owners(self, names: Collection[str | None]) -> set[str | None]:
-        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`."""
+        """Owners of rows by name: a person, a channel, `<channel> <seq>` (0: what is due there), `<channel> *`,
+        `role <name>`; None stays nobody."""
         found: set[str | None] = set()
         for name in names:
-            if name is None or name in self.people or name in self.channels:
-                found.add(name and str((self.people.get(name) or self.channels[name]).id))
+            if name is None or name in self.people or name in self.channels or name in self.spaces:
+                found.add(name and str((self.people.get(name) or self.channels.get(name) or self.spaces[name]).id))
                 continue
             channel, _, seq = name.rpartition(" ")
+            if channel == "role":
+                found.add(str(self.spaces["club"].roles[seq]))
+                continue
             id, head = self.channels[channel].id, self.channels[channel].head
             found |= {f"{id} {number}" for number in range(head + 1) if seq in ("*", str(number))}
         return found

@@ -256,7 +256,7 @@ _ONESELF = {
     ),
     "delete": Sample(
         _delete,
-        touches=frozenset({"bea", "group", "ann+tom"}),
+        touches=frozenset({"bea", "group", "ann+tom", "hall"}),
         wrong={
             **proofs.password(_delete),
             **proofs.code(_delete),

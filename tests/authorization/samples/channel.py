@@ -8,6 +8,7 @@ from protocol import channel as frames
 from tests.authorization.channels import GROUP
 from tests.authorization.kinds import OUTSIDERS
 from tests.authorization.sample import Sample, Wrong
+from tests.authorization.samples import hall
 from tests.authorization.samples.proofs import changed, into
 from tests.authorization.world import World
 
@@ -56,6 +57,10 @@ def _delete(world: World) -> frames.ChannelDelete:
 
 def _leave(world: World) -> frames.ChannelLeave:
     return frames.ChannelLeave(channel=world.channels["group"].id)
+
+
+def _join(world: World) -> frames.ChannelJoin:
+    return frames.ChannelJoin(channel=world.channels["open"].id)
 
 
 def _get(world: World) -> frames.ChannelGet:
@@ -198,10 +203,11 @@ _CHANGING = {
 
 _COMING_AND_GOING = {
     "join": Sample(
-        lambda world: frames.ChannelJoin(channel=world.channels["open"].id),
+        _join,
         touches=frozenset({"open"}),
         enters={"": "open"},
         outsiders=frozenset(),
+        wrong={"a channel of a space": Wrong("missing", into(_join, "hall"))},
         told={"channel.member_joined": frozenset({"fay", "kim"}), "channel.joined": ANN},
     ),
     "leave": Sample(
@@ -210,6 +216,7 @@ _COMING_AND_GOING = {
         told={"channel.member_left": GROUP - ANN, "channel.left": ANN},
         wrong={
             "a direct channel": Wrong("forbidden", into(_leave, "ann+tom")),
+            "a channel of a space": Wrong("forbidden", into(_leave, "hall")),
             "my saved messages": Wrong("forbidden", into(_leave, "ann's saved")),
         },
     ),
@@ -227,6 +234,7 @@ _COMING_AND_GOING = {
         told={"channel.member_joined": GROUP, "channel.joined": frozenset({"own"})},
         wrong={
             "to a direct channel": Wrong("forbidden", into(_add, "ann+tom")),
+            "to a channel of a space": Wrong("forbidden", into(_add, "hall")),
             "to my saved messages": Wrong("forbidden", into(_add, "ann's saved")),
         },
     ),
@@ -244,8 +252,9 @@ _COMING_AND_GOING = {
         wrong={
             "myself": Wrong("invalid", changed(_remove, user=lambda world: world.ann.id)),
             "from a direct channel": Wrong("forbidden", into(_remove, "ann+tom")),
+            "from a channel of a space": Wrong("forbidden", into(_remove, "hall")),
         },
     ),
 }
 
-SAMPLES = _MAKING | _LOOKING | _CHANGING | _COMING_AND_GOING
+SAMPLES = hall.CHANNELS | _MAKING | _LOOKING | _CHANGING | _COMING_AND_GOING

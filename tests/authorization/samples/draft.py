@@ -2,6 +2,7 @@
 
 from protocol.draft import DraftClear, DraftList, DraftSave
 from tests.authorization.sample import Sample
+from tests.authorization.samples import hall
 from tests.authorization.samples.channel import ANN
 from tests.authorization.world import World
 
@@ -14,8 +15,8 @@ def _clear(world: World) -> DraftClear:
     return DraftClear(channel=world.channels["group"].id)
 
 
-SAMPLES = {
+SAMPLES = hall.DRAFTS | {
     "save": Sample(_save, touches=frozenset({"group"}), told={"draft.saved": ANN}),
     "clear": Sample(_clear, touches=frozenset({"group"}), told={"draft.cleared": ANN}),
-    "list": Sample(lambda world: DraftList(), proves=lambda reply: len(reply["drafts"]) == 2),
+    "list": Sample(lambda world: DraftList(), proves=lambda reply: len(reply["drafts"]) == 3),
 }

@@ -10,6 +10,7 @@ from protocol.frame import Request
 from tests.authorization.channels import GROUP
 from tests.authorization.kinds import EVERYBODY_ELSE, OUTSIDERS
 from tests.authorization.sample import Making, Sample, Wrong
+from tests.authorization.samples import hall
 from tests.authorization.samples.channel import ANN, NOT_THEIRS
 from tests.authorization.samples.proofs import changed, into
 from tests.authorization.world import World
@@ -254,4 +255,4 @@ _HOW_FAR = {
     "readers": Sample(_readers, proves=lambda reply: (reply["delivered"], reply["read"]) == (1, 1)),
 }
 
-SAMPLES = _SAYING | _CHANGING | _READING | _HOW_FAR
+SAMPLES = hall.MESSAGES | _SAYING | _CHANGING | _READING | _HOW_FAR

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledList, ScheduledUpdate
 from tests.authorization.sample import Sample, Wrong
+from tests.authorization.samples import hall
 from tests.authorization.samples.channel import ANN
 from tests.authorization.world import World
 
@@ -35,7 +36,7 @@ def _cancel(world: World) -> ScheduledCancel:
     return ScheduledCancel(scheduled=world.scheduled["ann in group"])
 
 
-SAMPLES = {
+SAMPLES = hall.SCHEDULED | {
     "create": Sample(
         _create,
         touches=frozenset({"group"}),
@@ -55,7 +56,7 @@ SAMPLES = {
     ),
     "list": Sample(
         lambda world: ScheduledList(),
-        proves=lambda reply: [one["failed"] for one in reply["scheduled"]] == [None, "forbidden"],
+        proves=lambda reply: [one["failed"] for one in reply["scheduled"]] == [None, "forbidden", None],
     ),
     "update": Sample(
         _update,

@@ -11,8 +11,8 @@ from tests.authorization.actors import SHUT, Actor
 from tests.authorization.sample import Making, Sample, Wrong
 from tests.authorization.world import PROGRAM, World
 
-# All there are: eleven channels, a dozen people.
-_STREAMS = 11 + 12
+# All there are: eleven channels, those of spaces, and people.
+_STREAMS = 11 + 14 + 14
 
 
 def _of_another_server(world: World) -> SessionOpen:
@@ -68,8 +68,14 @@ def _came(count: int, facts: int) -> Callable[[list[Any]], bool]:
     return lambda came: (len({one["stream"] for one in came}), len(came)) == (count, facts)
 
 
+# Whose ids are told back: they are to be read anew.
+_UNSEEN = ("attic", "nook", "loft", "stove", "larder", "hearth", "stand", "wall")
 # A stream has no holes: what ann has taken out of her view comes, too, and so does that she has.
-_HIDDEN = frozenset({"group but for ann", "ann+tom but for ann"})
+_RESET = frozenset(f"the id of {one}" for one in ("blank", *_UNSEEN))
+_OF_CLUB = frozenset(f"the id of {one}" for one in ("hall", "notices", "shelf", "book", "cellar"))
+_HIDDEN = frozenset({"group but for ann", "ann+tom but for ann", "hall but for ann"})
+# In the hall, the cellar, the notices and the book; in the blank nothing is read of what was said before.
+_IN_CLUB = 9 + 2 + 1 + 1
 SAMPLES = {
     "open": Sample(
         lambda world: SessionOpen(token=world.ann.access(world.server)),
@@ -79,30 +85,33 @@ SAMPLES = {
     "resume": Sample(
         _with(lambda world: world.ann.access(world.server)),
         wrong=_no_tokens(resume=True),
-        shows=_HIDDEN,
-        proves=lambda reply: len(reply["channels"]) == 6 and len(reply["reset"]) == _STREAMS - 7,
-        sends=_came(7, 2 + 9 + 4 + 3 + 3 + 2 + 2),
+        shows=_HIDDEN | _RESET,
+        proves=lambda reply: len(reply["channels"]) == 6 and len(reply["reset"]) == _STREAMS - 7 - 5,
+        sends=_came(7 + 4, 2 + 9 + 4 + 3 + 3 + 2 + 2 + _IN_CLUB),
     ),
     "resume: from somewhere in the middle": Sample(
         _with(lambda world: world.ann.access(world.server), since=1),
-        shows=_HIDDEN,
-        sends=_came(7, 1 + 8 + 3 + 2 + 2 + 1 + 1),
+        shows=_HIDDEN | _RESET,
+        sends=_came(7 + 2, 1 + 8 + 3 + 2 + 2 + 1 + 1 + _IN_CLUB - 4),
     ),
     "resume: by who was put out": Sample(
         _with(lambda world: world.eve.access(world.server)),
         by="eve",
+        shows=_RESET | _OF_CLUB,
         proves=lambda reply: reply["channels"] == [] and _elsewhere(reply),
         sends=_came(1, 2),
     ),
     "resume: by who was told to be in": Sample(
         _with(lambda world: world.ivy.access(world.server)),
         by="ivy",
+        shows=_RESET | _OF_CLUB,
         proves=lambda reply: reply["channels"] == [] and _elsewhere(reply),
         sends=_came(1, 1),
     ),
     "resume: by a program that may not read messages": Sample(
         _with(lambda world: world.keys[PROGRAM].secret),
-        proves=lambda reply: reply["channels"] == [] and reply["me"] is None,
+        shows=_RESET,
+        proves=lambda reply: reply["channels"] == reply["spaces"] == [] and reply["me"] is None,
         sends=_came(0, 0),
     ),
     "close": Sample(lambda world: SessionClose()),
