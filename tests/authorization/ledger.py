@@ -44,6 +44,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "space": ("t.id",),
     "space_member": ("t.account", "t.space"),
     "stream": ("t.id",),
+    "thread": ("t.id",),
     "vote": ("t.account", _MESSAGE),
     "tail": ("t.channel",),
 }

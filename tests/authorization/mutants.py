@@ -277,6 +277,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("channel.delete", "channel"),
             ("channel.remove_member", "channel"),
             ("channel.mute", "channel"),
+            ("notification.configure", "channel"),
             ("permission.set", "channel"),
             ("permission.clear", "channel"),
             ("draft.save", "channel"),
