@@ -246,11 +246,11 @@ async def mark_read(app: Server, account: UUID, until: int | None, channel: UUID
 
 async def configure(app: Server, account: UUID, frame: NotificationConfigure) -> Setting:
     """What is as it was is not told."""
-    place = frame.channel or frame.space
-    if place is None or (frame.channel and frame.space):
-        raise Invalid("either a space or a channel", field="channel")
     async with changing(app, account) as change:
         await _check_there(app, change, account, frame)
+        place = frame.channel or frame.space
+        if place is None or (frame.channel and frame.space):
+            raise Invalid("either a space or a channel", field="channel")
         until = frame.until if frame.level is not None else None
         if await levels.chosen(change.tx, account, place) != (frame.level, until):
             await _choose(change, account, place, frame.level, until)
@@ -263,7 +263,7 @@ async def _check_there(app: Server, change: Change, account: UUID, frame: Notifi
     """That the account is (still) where the rule of the op has found it: nobody puts it out while it is held."""
     if frame.channel is not None:
         await change.standing(account, frame.channel)
-    elif frame.space is not None and await app.structures.resident(change.tx, frame.space, account) is None:
+    if frame.space is not None and await app.structures.resident(change.tx, frame.space, account) is None:
         raise Missing
 
 

@@ -328,6 +328,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         ),
         _sitting,
     ),
+    ("notification.configure", "space"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

@@ -45,7 +45,7 @@ SAMPLES = {
     "list: of who was put out": Sample(
         _list, by="eve", told={"notification.removed": frozenset({"eve"})}, proves=_are(0)
     ),
-    "list: of somebody else": Sample(_list, by="tom", proves=_are(0, -1)),
+    "list: of somebody else": Sample(_list, by="kim", proves=_are(0, -1)),
     "list: unread": Sample(changed(_list, unread=True), by="tom", proves=_are(-1)),
     "counts": Sample(
         lambda world: NotificationCounts(), told=_REMOVED, proves=lambda reply: reply["counts"]["unread"] == 2
