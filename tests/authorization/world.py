@@ -225,7 +225,13 @@ class World:
             for id, (channel, seq, by) in enumerate(about, 1):  # older than whatever they are told
                 place = {"channel": channel, "seq": seq, "by": by.id, "kind": "mention"}
                 await self.insert("notification", {"account": account, "id": -id, **place})
-            row = {"account": account, "id": 0, "kind": "friend_request", "by": self.own.id, "read": name != "ann"}
+            row: Values = {
+                "account": account,
+                "id": 0,
+                "kind": "friend_request",
+                "by": self.own.id,
+                "read": name != "ann",
+            }
             await self.insert("notification", row)
             for place, level in ((group, "all"), (left, "nothing")):
                 await self.insert("notification_level", {"account": account, "place": place, "level": level})
