@@ -31,6 +31,7 @@ from protocol.frame import (
 from protocol.friend import Friend, PrivacyChoice
 from protocol.invite import Invite
 from protocol.message import ExportedMessage
+from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.presence import PresenceChoice
 from protocol.reaction import ExportedReaction
@@ -345,6 +346,8 @@ class AccountExported(Body, frozen=True):
     reports: list[ExportedReport] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
+    notifications: list[Notification] = []
+    notification_settings: list[Setting] = []
     messages: list[ExportedMessage] = []
     next: Annotated[str | None, Meta(description="`after` for the next part; None when this is the last.")] = None
 

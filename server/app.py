@@ -37,6 +37,7 @@ from server.letter import Letters
 from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
+from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
 from server.posting import Posting
@@ -204,7 +205,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count])
+        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

@@ -17,7 +17,7 @@ from protocol.friend import FriendRemoved
 from protocol.message import MessageDeleted
 from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
-from server import group, poll, space
+from server import group, notification, poll, space
 from server.chore import Round
 from server.fact import changing
 from storage import erasure
@@ -79,6 +79,7 @@ class Erasures:
             for other in await friends.forget(change.tx, account, others):
                 if change.holds(other):
                     change.tell(FriendRemoved(stream=other, seq=change.next(other), user=account))
+            await notification.forget(change, account, *others, kinds=notification.FRIENDS)
         await self._round.breathe(account)
 
     async def _leave(self, account: UUID, channel: UUID) -> None:

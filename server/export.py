@@ -38,6 +38,8 @@ _SECTIONS: dict[str, Section] = {
     "reports": export.reports,
     "reactions": export.reactions,
     "votes": export.votes,
+    "notifications": export.notifications,
+    "notification_settings": export.notification_settings,
     "messages": export.messages,
 }
 

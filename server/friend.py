@@ -14,9 +14,11 @@ from uuid import UUID
 
 from protocol.error import Conflict, Forbidden, Invalid, Missing, SessionRevoked
 from protocol.friend import Friend, FriendAdded, FriendRemoved, FriendRequested, PrivacyChoice, State
+from server import notification
 from server.fact import Change, changing
 from storage import friend as friends
 from storage import user as users
+from storage.notification import News
 
 if TYPE_CHECKING:
     from protocol.friend import Directs, Requests
@@ -62,6 +64,7 @@ async def part(change: Change, one: UUID, other: UUID) -> None:
     if await friends.part(change.tx, one, other):
         for account, user in ((one, other), (other, one)):
             change.tell(FriendRemoved(stream=account, seq=change.next(account), user=user))
+            await notification.forget(change, user, account, kinds=notification.FRIENDS)
 
 
 async def check_opening(change: Change, me: UUID, user: UUID) -> None:
@@ -108,4 +111,6 @@ async def _become(change: Change, me: UUID, user: UUID, mine: State, theirs: Sta
     for account, other, state in ((me, user, mine), (user, me, theirs)):
         friend = Friend(user=other, state=state, since=since)
         change.tell(kind(stream=account, seq=change.next(account), friend=friend))
+    await notification.forget(change, user, me, kinds=notification.FRIENDS)  # what was asked is answered
+    await notification.notify(change, [News(user, "friend_accepted" if mine == "friend" else "friend_request", me)])
     return Friend(user=user, state=mine, since=since)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.channel import ChannelLeft
+from server import notification
 from server.chore import Round
 from server.fact import changing
 from storage import grave
@@ -42,10 +43,18 @@ class Graves:
                 return
             if await self._dig_threads(channel, by):
                 continue
-            if not await self._tell_some(channel, by) and not await self._thin(channel):
+            if not await self._some(channel, by):
                 await self._close(channel)
                 return
             await self._round.breathe(channel)
+
+    async def _some(self, channel: UUID, by: UUID) -> bool:
+        """Whether there may be more to do before it is closed."""
+        return (
+            await self._tell_some(channel, by)
+            or await notification.vanish(self._server, channel, _TOLD_AT_ONCE)
+            or await self._thin(channel)
+        )
 
     async def _tell_some(self, channel: UUID, by: UUID) -> bool:
         """Whether there may be more who have not been told."""
@@ -81,4 +90,6 @@ class Graves:
             if change.holds(channel):
                 await grave.close(change.tx, channel)
                 change.release(channel)
+        while await notification.vanish(self._server, channel, _TOLD_AT_ONCE):
+            pass  # what was just being found when it was deleted
         self._server.grants.forget(channel)

@@ -26,7 +26,7 @@ from protocol.channel import (
 )
 from protocol.error import Conflict, Invalid, Missing, Overloaded, SessionRevoked
 from protocol.permission import bits
-from server import friend
+from server import friend, notification
 from server.fact import Change, changing
 from server.rule import check
 from storage import channel as channels
@@ -175,6 +175,7 @@ async def exit(app: Server, channel: UUID, account: UUID, by: UUID) -> None:
         if change.holds(account):
             reason = "left" if by == account else "removed"
             change.tell(ChannelLeft(stream=account, seq=change.next(account), channel=channel, reason=reason, by=by))  # type: ignore[arg-type]
+            await notification.leave(change, channel, account)
     app.grants.forget(channel)
     if left.members == 0:
         app.graves.wake()
@@ -226,6 +227,7 @@ async def block(app: Server, account: UUID, user: UUID) -> None:
 async def _block(change: Change, account: UUID, user: UUID) -> None:
     await users.block(change.tx, account, user)
     await friend.part(change, account, user)
+    await notification.forget(change, user, account)
 
 
 async def unblock(app: Server, account: UUID, user: UUID) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from protocol.space import SpaceLeft
+from server import notification
 from server.chore import Round
 from server.fact import changing
 from storage import grave
@@ -54,6 +55,7 @@ class Ruins:
                 if change.holds(account):
                     seq = change.next(account)
                     change.tell(SpaceLeft(stream=account, seq=seq, space=space, reason="deleted"))
+            await notification.leave(change, space, *accounts)
         return True
 
     async def _dig(self, space: UUID) -> bool:

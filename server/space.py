@@ -21,6 +21,7 @@ from protocol.member import Member, MemberChanged
 from protocol.permission import Permission, bits
 from protocol.role import Role
 from protocol.space import Space, SpaceCreate, SpaceJoined, SpaceLeft
+from server import notification
 from server.access import Overwrite, may_touch
 from server.fact import Change, changing
 from server.rule import check
@@ -259,6 +260,7 @@ async def put_out(change: Change, space: UUID, account: UUID, reason: str) -> bo
     change.withdraw(space)
     if change.holds(account):
         change.tell(SpaceLeft(stream=account, seq=change.next(account), space=space, reason=reason))  # type: ignore[arg-type]
+        await notification.leave(change, space, account)
     return True
 
 

@@ -320,6 +320,8 @@ async def erase(db: Database, account: UUID) -> dict[str, int]:
         "scheduled",
         "friend_privacy",
         "presence",
+        "notification",
+        "notification_level",
     ):
         tag = await db.execute(f"DELETE FROM {table} WHERE account = $1", account)
         erased[table] = int(tag.split()[-1])

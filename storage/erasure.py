@@ -13,6 +13,7 @@ from storage.chore import Chores
 from storage.pool import Database, Transaction
 
 ACCOUNTS = Chores("erasure", "account")
+_NOTIFIED = ("notification", "notification_level")  # while it was leaving
 # In a channel that is not about to go as a whole.
 _KEPT = "NOT EXISTS (SELECT FROM grave g WHERE g.channel = m.channel)"
 
@@ -89,7 +90,8 @@ async def finish(tx: Transaction, account: UUID) -> None:
     await report.forget(tx, account)
     await deed.forget(tx, account)
     await stats.forget(tx, account)
-    for table in ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", "erasure"):
+    tables = ("mention", "hidden", "draft", "scheduled", "presence", "mark", "pace", "follow", *_NOTIFIED, "erasure")
+    for table in tables:
         await tx.execute(f"DELETE FROM {table} WHERE account = $1", account)
     await tx.execute("DELETE FROM invite WHERE by = $1", account)
     await tx.execute("DELETE FROM stream WHERE id = $1", account)

@@ -15,6 +15,7 @@ from protocol.draft import Draft
 from protocol.friend import Friend
 from protocol.invite import Invite
 from protocol.message import ExportedMessage, Message, PollOption
+from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
 from protocol.report import ExportedReport
@@ -26,6 +27,8 @@ from storage import audit as audits
 from storage import friend as friend_rows
 from storage import invite as invite_rows
 from storage import message as message_rows
+from storage import notification as notified
+from storage import notification_level
 from storage import scheduled as planned
 from storage import user as users
 from storage.pool import Database
@@ -207,6 +210,23 @@ async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tup
         )
         for row in rows
     ]
+
+
+async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:
+    """What it was notified of, oldest first."""
+    rows = await db.fetch(
+        f"SELECT {notified.COLUMNS} FROM notification n WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        account,
+        int(after or 0),
+        limit,
+    )
+    return [(str(row["id"]), notified.notification(row)) for row in rows]
+
+
+async def notification_settings(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Setting]]:
+    """Of what it wants to be notified."""
+    found = await notification_level.settings(db, account)
+    return [(key, one) for one in found if (key := str(one.channel or one.space)) > after][:limit]
 
 
 async def messages(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedMessage]]:

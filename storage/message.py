@@ -224,12 +224,15 @@ async def edit(db: Database, channel: UUID, before: Message, after: Message) -> 
 
 
 async def _mention(db: Database, channel: UUID, one: Message) -> None:
-    await db.execute("DELETE FROM mention WHERE channel = $1 AND seq = $2", channel, one.seq)
+    """Who stays mentioned keeps the row: they are notified once."""
+    some = [account for account in one.mentions if account != one.author], channel, one.seq
+    await db.execute("DELETE FROM mention WHERE account <> ALL ($1::uuid[]) AND channel = $2 AND seq = $3", *some)
     await db.execute(
-        "INSERT INTO mention (account, channel, seq) SELECT DISTINCT unnest($1::uuid[]), $2::uuid, $3::bigint",
-        [account for account in one.mentions if account != one.author],
-        channel,
-        one.seq,
+        """
+        INSERT INTO mention (account, channel, seq) SELECT DISTINCT unnest($1::uuid[]), $2::uuid, $3::bigint
+        ON CONFLICT DO NOTHING
+        """,
+        *some,
     )
 
 

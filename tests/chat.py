@@ -95,6 +95,17 @@ async def refused(person: Client, frame: Request[Any]) -> str:
     return "ok"
 
 
+async def settled(server: Server) -> None:
+    """Wait until nothing is left to do behind the messages of any channel."""
+    left = """
+        SELECT count(*) FROM channel c JOIN stream s USING (id) LEFT JOIN tail t ON t.channel = c.id
+         WHERE s.head > coalesce(t.seq, 0) AND NOT EXISTS (SELECT FROM grave g WHERE g.channel = c.id)
+    """
+    async with asyncio.timeout(20):
+        while await server.pool.fetchval(left):
+            await asyncio.sleep(0.01)
+
+
 @asynccontextmanager
 async def sql(server: Server) -> Any:
     """A connection to the database of a server."""

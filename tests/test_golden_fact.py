@@ -25,6 +25,7 @@ from protocol.message import (
     MessageUnpin,
     NewPoll,
 )
+from protocol.notification import NotificationConfigure, NotificationMarkRead
 from protocol.poll import PollClose, PollVote
 from protocol.reaction import ReactionAdd, ReactionRemove
 from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledFailed, ScheduledSent
@@ -32,7 +33,7 @@ from protocol.space import SpaceLeave
 from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
 from server import Server
 from server.document import built_in
-from tests.chat import Phone, group, me, say, standing
+from tests.chat import Phone, group, me, say, settled, standing
 from tests.community import community
 from tests.conftest import Connector, Person, Starter
 
@@ -88,7 +89,9 @@ async def happen(ann: Person, bob: Person, cid: Person, room: UUID, begun: UUID)
     await bob.call(ChannelMute(channel=room, until=None))
     await bob.call(DraftSave(channel=room, text="I", reply_to=rich))
     await bob.call(DraftClear(channel=begun))
+    await bob.call(NotificationConfigure(channel=room, level="all"))
     await ann.call(FriendRequest(user=me(bob)))
+    await bob.call(NotificationMarkRead(until=2**53 - 1))
     await bob.call(FriendAccept(user=me(ann)))
     await bob.call(FriendRemove(user=me(ann)))
     await ann.call(MessageDelete(channel=room, seq=first))
@@ -148,6 +151,8 @@ async def test_every_fact_is_the_same_bytes_live_replayed_and_encoded(
     hall = await discuss(ann, bob, phone)
     await come(server, bob, *planned)
     await ann.call(ChannelRemoveMember(channel=await group(ann, bob), user=me(bob)))
+
+    await settled(server)
 
     fresh = await start()  # it has nothing in memory
     cursors = {me(bob): phone.seqs(me(bob))[0] - 1, room: 0, begun: 0, hall: 0}

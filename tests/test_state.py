@@ -90,6 +90,8 @@ def stage(database: str, redis_url: str, folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("server.presence._MOMENT", 0.02)  # what is told a moment later need not be waited for
     monkeypatch.setattr("server.presence._IDLE", 0.1)
     monkeypatch.setattr("server.due._EVERY", 0.02)
+    monkeypatch.setattr("server.tail._EVERY", 0.02)
+    monkeypatch.setattr("server.tail._SWEEP_EVERY", 0.1)
     stage = Stage(database, redis_url, folder)
     stage.run(stage.begin())
     yield stage

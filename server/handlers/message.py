@@ -41,7 +41,7 @@ from protocol.message import (
     Revisions,
 )
 from protocol.permission import Permission, bits
-from server import poll
+from server import notification, poll
 from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
@@ -183,6 +183,7 @@ async def _hide(ctx: Context, channel: Standing, seqs: list[int]) -> MessageChan
         change.withdraw(channel.id)  # what processes have in memory is not for everybody any more
         fact = MessageHidden(stream=ctx.user, seq=change.next(ctx.user), channel=channel.id, messages=hidden)
         seq = change.tell(fact)
+        await notification.hide(change, ctx.user, channel.id, hidden)
     return MessageChanged(seq=seq)
 
 

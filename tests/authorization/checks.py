@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.error import Missing
-from server import friend, group, login, outside, poll, posting, totp
+from server import friend, group, login, notification, outside, poll, posting, totp
 from server.arrival import Arrivals
 from server.context import Context, Session
 from server.fact import Change
@@ -265,6 +265,23 @@ TEXTS = (
     Text(friend, "part", "((one, other), (other, one))", "((other, one),)", ("friend.decline", "friend.remove")),
     Text(group, "_block", "await friend.part(change, account, user)", "pass", ("user.block: a friend",)),
     Text(group, "pair", "await friend.check_opening(change, one, other)", "pass", ("channel.open_direct",)),
+    # who is notified of what
+    Text(notification, "_stale", "one.gone or ", "", ("notification.list",)),
+    Text(
+        notification,
+        "_stale",
+        "or one.notification.channel not in there",
+        "",
+        ("notification.list", "notification.counts"),
+    ),
+    Text(notification, "settings", "(one.channel or one.space) in there", "True", ("notification.settings",)),
+    Text(
+        friend,
+        "_become",
+        "await notification.forget(change, user, me, kinds=notification.FRIENDS)",
+        "pass",
+        ("friend.accept",),
+    ),
     # what this process remembers
     Text(
         Grants,

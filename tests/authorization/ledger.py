@@ -31,6 +31,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "message": (_MESSAGE,),
     "migration": ("NULL",),
     "instance": ("NULL",),
+    "notification": ("t.account",),
+    "notification_level": ("t.account",),
     "overwrite": ("t.channel",),
     "pace": ("t.account", "t.channel"),
     "purge": ("t.account", "t.space"),

@@ -313,6 +313,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
             ("channel.update", "channel"),
             ("channel.delete", "channel"),
             ("channel.mute", "channel"),
+            ("notification.configure", "channel"),
             ("permission.set", "channel"),
             ("permission.clear", "channel"),
             ("draft.save", "channel"),
@@ -370,6 +371,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         ),
         _sitting,
     ),
+    ("notification.configure", "space"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

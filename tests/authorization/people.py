@@ -47,6 +47,8 @@ PLAIN = {
     "instance.key_id": "the server's",
     "message.forwarded": "an id and a time",
     "message.mentions": "ids",
+    "notification.kind": "one of four",
+    "notification_level.level": "one of three",
     "migration.name": "the server's",
     "migration.checksum": "the server's",
     "presence.status": "one of four",

@@ -188,6 +188,7 @@ class World:
             await self.insert("block", {"account": self.people[blocker].id, "blocked": self.people[blocked].id})
         await self._documents()
         await self._friends()
+        await self._notified()
         await self._loose_tickets()
         self.keys[PROGRAM], row = new_key(self.marks, "ann", self.ann.id, ["user"])
         await self.insert("api_key", row)
@@ -215,6 +216,31 @@ class World:
         for name, (requests, directs) in PRIVACY.items():
             row = {"account": self.people[name].id, "requests": requests, "directs": directs}
             await self.insert("friend_privacy", row)
+
+    async def _notified(self) -> None:
+        """Of 2 in ann's group, by tom; of 8 there, by her; ann of 3 and 5 there, too, and of what stands where she was.
+
+        Each wants all of it in the group, and nothing of a place that they were put out of.
+        """
+        group, left = self.channels["group"].id, self.channels["left"].id
+        of = {"ann": (2, 3, 5), "tom": (8,), "kim": (2,), "eve": (2, 8)}
+        for name, seqs in of.items():
+            account = self.people[name].id
+            about = [(group, seq, self.tom if seq != 8 else self.ann) for seq in seqs]
+            about += [(left, 1, self.tom)] if name == "ann" else []
+            for id, (channel, seq, by) in enumerate(about, 1):  # older than whatever they are told
+                place = {"channel": channel, "seq": seq, "by": by.id, "kind": "mention"}
+                await self.insert("notification", {"account": account, "id": -id, **place})
+            row: Values = {
+                "account": account,
+                "id": 0,
+                "kind": "friend_request",
+                "by": self.own.id,
+                "read": name != "ann",
+            }
+            await self.insert("notification", row)
+            for place, level in ((group, "all"), (left, "nothing")):
+                await self.insert("notification_level", {"account": account, "place": place, "level": level})
 
     async def _loose_tickets(self) -> None:
         """Tickets of nobody's account: who has one may use it."""

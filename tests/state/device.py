@@ -14,6 +14,7 @@ from protocol.error import Refusal, refusal
 from protocol.frame import Failure, Request
 from protocol.friend import FriendList
 from protocol.message import MessageHistory, MessageMarkDelivered, MessageMarkRead
+from protocol.notification import NotificationList, NotificationSettings
 from protocol.poll import PollGet
 from protocol.presence import PresenceUnwatch, PresenceWatch
 from protocol.scheduled import ScheduledList
@@ -62,6 +63,9 @@ class Device:
         if view.whole:
             view.drafts = {one["channel"]: one for one in (await self._call(DraftList()))["drafts"]}
             view.scheduled = {one["id"]: one for one in (await self._call(ScheduledList(limit=100)))["scheduled"]}
+            view.have_been_notified(await self._call(NotificationList(limit=100)))
+            settings = (await self._call(NotificationSettings()))["settings"]
+            view.levels = {one["channel"]: one for one in settings}
             view.friends = {one["user"]: one for one in (await self._call(FriendList()))["friends"]}
         await self.catch_up()
         return reply

@@ -17,6 +17,7 @@ from protocol.friend import (
     FriendSetPrivacy,
     Requests,
 )
+from protocol.notification import Level, NotificationConfigure, NotificationMarkRead
 from protocol.presence import Chosen, PresenceSet, PresenceUnwatch, PresenceWatch
 from protocol.scheduled import ScheduledCancel, ScheduledCreate, ScheduledUpdate
 from protocol.typing import TypingStart, TypingStop
@@ -27,6 +28,7 @@ from tests.state.world import PEOPLE
 _Friendly = type[FriendRequest | FriendAccept | FriendDecline | FriendRemove]
 _FRIENDS: list[_Friendly] = [FriendRequest, FriendRequest, FriendAccept, FriendDecline, FriendRemove]
 _REQUESTS: st.SearchStrategy[Requests] = st.sampled_from(["everyone", "everyone", "friends_of_friends", "nobody"])
+_LEVELS: st.SearchStrategy[Level | None] = st.sampled_from([None, None, "mentions", "all", "nothing"])
 _STATUS: st.SearchStrategy[Chosen | None] = st.sampled_from([None, "online", "away", "dnd", "invisible"])
 
 
@@ -100,6 +102,19 @@ class PeopleRules(Rules):
     @rule(who=WHO, overlaps=OVERLAPS, user=USER, kind=st.sampled_from(_FRIENDS))
     def befriend(self, who: int, overlaps: bool, user: int, kind: _Friendly) -> None:
         self.do(who, overlaps, lambda at: kind(user=at.user(user)))
+
+    @rule(who=READER, overlaps=OVERLAPS, place=PLACE, back=BACK, here=st.booleans())
+    def read_notifications(self, who: int, overlaps: bool, place: int, back: int, here: bool) -> None:
+        def make(at: Place) -> NotificationMarkRead:
+            if here:
+                return NotificationMarkRead(channel=at.channel())
+            return NotificationMarkRead(until=at.notification)
+
+        self.do(who, overlaps, make, place)
+
+    @rule(who=WHO, overlaps=OVERLAPS, place=PLACE, level=_LEVELS)
+    def choose_level(self, who: int, overlaps: bool, place: int, level: Level | None) -> None:
+        self.do(who, overlaps, lambda at: NotificationConfigure(channel=at.channel(), level=level), place)
 
     @rule(who=WHO, overlaps=OVERLAPS, requests=_REQUESTS, directs=st.sampled_from(["everyone", "friends"]))
     def choose_privacy(self, who: int, overlaps: bool, requests: Requests, directs: Directs) -> None:

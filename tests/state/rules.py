@@ -54,6 +54,12 @@ class Place:
         mine = sorted(self._device.view.scheduled)
         return UUID(mine[self._place % len(mine)]) if mine else uuid4()
 
+    @property
+    def notification(self) -> int:
+        """One of the account's notifications, or none."""
+        mine = sorted(self._device.view.notifications)
+        return mine[-1 - self._back % len(mine)] if mine else 0
+
     def seqs(self, many: int = 1, *, mine: bool = False, polls: bool = False) -> tuple[UUID, list[int]]:
         """Messages that are there, or only polls; who holds none knows how many facts there were."""
         view, found = self._device.view, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,10 @@ class View:
         self.sent: dict[str, tuple[UUID, int]] = {}
         self.friends: dict[str, dict[str, Any]] = {}
         self.chosen: dict[tuple[str, int], list[int]] = {}
+        self.notifications: dict[int, dict[str, Any]] = {}
+        self.notified_at = 0  # the head of the account when its notifications were read
+        self.notified: dict[str, Any] = {}
+        self.levels: dict[str, dict[str, Any]] = {}
 
     def take(self, fact: dict[str, Any]) -> str | None:
         """Apply a fact; the channel that was entered, if one was."""
@@ -54,7 +59,15 @@ class View:
         return channel
 
     def leave(self, channel: str) -> None:
-        for known in (self.memberships, self.cursors, self.counts, self.messages, self.read_at, self.drafts):
+        for known in (
+            self.memberships,
+            self.cursors,
+            self.counts,
+            self.messages,
+            self.read_at,
+            self.drafts,
+            self.levels,
+        ):
             known.pop(channel, None)
 
     def have_read(self, channel: str, messages: Iterable[Message], head: int) -> None:
@@ -108,6 +121,34 @@ class View:
     def _poll_chosen(self, fact: dict[str, Any]) -> None:
         self.chosen[fact["channel"], fact["message"]] = fact["options"]
 
+    def have_been_notified(self, told: dict[str, Any]) -> None:
+        """All notifications, true as of a head."""
+        self.notifications = {one["id"]: one for one in told["notifications"]}
+        self.notified_at, self.notified = told["head"], told["counts"]
+
+    def _notification_created(self, fact: dict[str, Any]) -> None:
+        assert fact["notification"]["id"] == fact["seq"]
+        if fact["seq"] > self.notified_at:
+            self.notifications[fact["seq"]], self.notified = fact["notification"], fact["counts"]
+
+    def _notification_read(self, fact: dict[str, Any]) -> None:
+        if fact["seq"] > self.notified_at:
+            self.notified = fact["counts"]
+            for one in self.notifications.values():
+                one["read"] |= one["id"] <= fact["until"] and fact["channel"] in (None, one["channel"])
+
+    def _notification_removed(self, fact: dict[str, Any]) -> None:
+        if fact["seq"] > self.notified_at:
+            self.notified = fact["counts"]
+            for id in fact["notifications"]:
+                self.notifications.pop(id, None)
+
+    def _notification_configured(self, fact: dict[str, Any]) -> None:
+        setting = fact["setting"]
+        self.levels[setting["channel"]] = setting
+        if setting["level"] is None:
+            del self.levels[setting["channel"]]
+
     # Facts of a channel
 
     def _channel(self, fact: dict[str, Any]) -> None:
@@ -142,8 +183,18 @@ class View:
             "scheduled": self.scheduled,
             "friends": self.friends,
             "chosen": {place: self.chosen.get(place, []) for place in self.polls()},
+            "notifications": self._notified_of(),
+            "levels": self.levels,
             "heads": self.cursors,
         }
+
+    def _notified_of(self) -> list[dict[str, Any]]:
+        """The newest first; what is counted is what is there."""
+        unread = [one for one in self.notifications.values() if not one["read"]]
+        assert self.notified["unread"] == len(unread)
+        kinds = {one["kind"]: one["unread"] for one in self.notified["kinds"]}
+        assert kinds == Counter(one["kind"] for one in unread)
+        return [self.notifications[id] for id in sorted(self.notifications, reverse=True)]
 
     def _standing(self, channel: str) -> dict[str, Any]:
         return standing(self.memberships[channel]) | self.counts[channel].standing

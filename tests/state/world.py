@@ -11,7 +11,7 @@ from protocol.frame import Request
 from protocol.message import MessageEdit, MessageForward, MessageSend
 from protocol.scheduled import ScheduledCreate
 from server import Server
-from tests.chat import registered
+from tests.chat import registered, settled
 from tests.state.device import Build, Device
 from tests.state.reading import Reading, presences_settle
 from tests.state.words import Words
@@ -94,10 +94,10 @@ class World:
         await self._servers[0].pool.execute("UPDATE scheduled SET due = now() WHERE failed IS NULL AND NOT begun")
 
     async def _all_is_sent(self) -> None:
-        """Nothing is due any more, and it is known what was said by that."""
+        """Nothing is due any more, and it is known what was said by that; everybody was told of what was deleted."""
         left = """
             SELECT EXISTS (SELECT FROM scheduled WHERE failed IS NULL AND (begun OR due <= now()))
-                OR EXISTS (SELECT FROM due WHERE at <= now() + interval '20 s')
+                OR EXISTS (SELECT FROM due WHERE at <= now() + interval '20 s') OR EXISTS (SELECT FROM grave)
         """
         async with asyncio.timeout(10):
             while await self._servers[0].pool.fetchval(left):
@@ -113,6 +113,7 @@ class World:
         self.unchecked = 0
         await self.rest()
         await self._all_is_sent()
+        await settled(self._servers[0])
         await presences_settle([device for device in self.devices if device.phone is not None])
         for number, device in enumerate(self.devices):
             if device.phone is None:

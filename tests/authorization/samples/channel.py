@@ -187,7 +187,7 @@ _CHANGING = {
     "delete": Sample(
         _delete,
         touches=GROUP | {"gone", "eve", "group", "group *"},
-        told={"channel.left": GROUP},
+        told={"channel.left": GROUP, "notification.removed": frozenset({"ann", "tom", "kim", "eve"})},
         refused=NOT_THEIRS,
         wrong={
             "a direct channel": Wrong("forbidden", into(_delete, "ann+tom")),
@@ -213,7 +213,7 @@ _COMING_AND_GOING = {
     "leave": Sample(
         _leave,
         touches=frozenset({"group", "group *"}),
-        told={"channel.member_left": GROUP - ANN, "channel.left": ANN},
+        told={"channel.member_left": GROUP - ANN, "channel.left": ANN, "notification.removed": ANN},
         wrong={
             "a direct channel": Wrong("forbidden", into(_leave, "ann+tom")),
             "a channel of a space": Wrong("forbidden", into(_leave, "hall")),
@@ -224,7 +224,11 @@ _COMING_AND_GOING = {
         _leave,
         by="tom",
         touches=frozenset({"group", "group 8"}),
-        told={"channel.member_left": GROUP - {"tom"}, "channel.left": frozenset({"tom"})},
+        told={
+            "channel.member_left": GROUP - {"tom"},
+            "channel.left": frozenset({"tom"}),
+            "notification.removed": frozenset({"tom"}),
+        },
     ),
     "add_member": Sample(
         _add,

@@ -28,7 +28,7 @@ _ASKING = {
     "request": Sample(
         _request,
         touches=frozenset({"tom"}),
-        told={"friend.requested": _BOTH},
+        told={"friend.requested": _BOTH, "notification.created": frozenset({"tom"})},
         wrong={
             "oneself": Wrong("invalid", _of_ann),
             "who takes none": Wrong("forbidden", lambda world: FriendRequest(user=world.kim.id)),
@@ -41,20 +41,24 @@ _ASKING = {
         by="tom",
         outsiders=_NONE,
         touches=frozenset({"fay"}),
-        told={"friend.requested": frozenset({"tom", "fay"})},
+        told={"friend.requested": frozenset({"tom", "fay"}), "notification.created": frozenset({"fay"})},
     ),
     "request: who has asked": Sample(
         lambda world: FriendRequest(user=world.eve.id),
         outsiders=_NONE,
         touches=frozenset({"eve"}),
-        told={"friend.added": frozenset({"ann", "eve"})},
+        told={"friend.added": frozenset({"ann", "eve"}), "notification.created": frozenset({"eve"})},
         proves=lambda reply: reply["state"] == "friend",
     ),
     "accept": Sample(
         lambda world: FriendAccept(user=world.tom.id),
         first=("tom", _of_ann),
         touches=frozenset({"tom"}),
-        told={"friend.added": _BOTH},
+        told={
+            "friend.added": _BOTH,
+            "notification.created": frozenset({"tom"}),
+            "notification.removed": frozenset({"ann"}),
+        },
         wrong={
             "who has asked somebody else": Wrong("conflict", lambda world: FriendAccept(user=world.sid.id)),
             "whom one has asked": Wrong("conflict", lambda world: FriendAccept(user=world.ivy.id)),
@@ -67,14 +71,14 @@ _ENDING = {
         lambda world: FriendDecline(user=world.tom.id),
         first=("tom", _of_ann),
         touches=frozenset({"tom"}),
-        told={"friend.removed": _BOTH},
+        told={"friend.removed": _BOTH, "notification.removed": frozenset({"ann"})},
     ),
     "decline: a friend stays one": Sample(lambda world: FriendDecline(user=world.adm.id), outsiders=_NONE),
     "remove": Sample(
         lambda world: FriendRemove(user=world.tom.id),
         first=("ann", _request),
         touches=frozenset({"tom"}),
-        told={"friend.removed": _BOTH},
+        told={"friend.removed": _BOTH, "notification.removed": frozenset({"tom"})},
     ),
     "remove: a friend": Sample(
         lambda world: FriendRemove(user=world.adm.id),

@@ -185,7 +185,7 @@ _CHANGING = {
     "delete: out of one's own view": Sample(
         changed(_delete, seq=2, for_all=False),
         touches=TOMS,
-        told={"message.hidden": ANN},
+        told={"message.hidden": ANN, "notification.removed": ANN},
     ),
     "delete_many": Sample(
         _delete_many,
@@ -200,7 +200,7 @@ _CHANGING = {
     "delete_many: out of one's own view": Sample(
         changed(_delete_many, seqs=[1, 2], for_all=False),
         touches=MINE | TOMS,
-        told={"message.hidden": ANN},
+        told={"message.hidden": ANN, "notification.removed": ANN},
     ),
     "pin": Sample(_pin, touches=TOMS, told={"message.pinned": GROUP}, wrong=blocked(_pin)),
     "unpin": Sample(_unpin, touches=MINE, told={"message.unpinned": GROUP}, wrong=blocked(_unpin, seq=1)),

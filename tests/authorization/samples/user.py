@@ -12,6 +12,7 @@ SAMPLES = {
     "block": Sample(
         lambda world: UserBlock(user=world.tom.id),
         touches=frozenset({"ann+tom", "tom"}),  # own is his friend
+        told={"notification.removed": frozenset({"ann"})},
         reaches=frozenset({"somebody I block"}),
         insiders=frozenset({"blocker"}),
     ),
