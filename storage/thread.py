@@ -103,9 +103,11 @@ async def listing(
     rows = await db.fetch(
         f"""
         SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
-            SELECT {_VIEW}, {moved} AS at FROM thread t {_VIEWED} {_FOLLOW}
-             WHERE t.parent = $2 AND t.archived_at {of} AND ({moved}, t.id) < ($3, $4)
-             ORDER BY {moved} DESC, t.id DESC LIMIT $5) p ON true
+            SELECT {_VIEW}, t.at FROM (
+                SELECT t.*, {moved} AS at FROM thread t JOIN stream s ON s.id = t.id
+                 WHERE t.parent = $2 AND t.archived_at {of} AND ({moved}, t.id) < ($3, $4)
+                 ORDER BY {moved} DESC, t.id DESC LIMIT $5) t {_VIEWED} {_FOLLOW}
+             ORDER BY t.at DESC, t.id DESC) p ON true
          WHERE s.id = $2
         """,
         viewer,
