@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("onesocket.automod")
 
 MOST_RULES, MOST_PATTERNS = 50, 100
-_LONG = 1000
+_LONG, _LONG_FOR_PATTERNS = 1000, 200  # characters: on the event loop nothing takes longer than a few milliseconds
 _WEIGHT, _OF_PATTERN = 1_000_000, 1000  # terms that this process keeps at once, and for how many a pattern counts
 _DEFAULT = "a rule of this space does not let this through"
 _COUNTED = ("mentions", "repeats", "floods")
@@ -99,6 +99,7 @@ class Ruleset:
             for number, rule in enumerate(self.rules)
             if rule.kind == "links"
         ]
+        self.long = _LONG_FOR_PATTERNS if self._patterns.steps else _LONG
         self._folds = any(rule.kind in ("words", "parts") for rule in self.rules)
         self._exempt: dict[UUID, int] = {}
         for number, rule in enumerate(self.rules):
@@ -185,7 +186,7 @@ class Judge:
         for number, (case, ruleset) in enumerate(zip(cases, rulesets, strict=True)):
             exempt = ruleset.exempt((*case.roles, *case.places))
             look = ruleset.look
-            hits = await asyncio.to_thread(look, case.text) if len(case.text) > _LONG else look(case.text)
+            hits = await asyncio.to_thread(look, case.text) if len(case.text) > ruleset.long else look(case.text)
             found.append((hits | ruleset.mentioning(case)) & ~exempt)
             counted += [(number, bit, ruleset.rules[bit].most, use) for bit, use in ruleset.uses(case, exempt)]
         totals = await self._windows.count([use for *_, use in counted]) if counted else ()

@@ -173,7 +173,7 @@ MESSAGES = {
     "delete: in a space, somebody else's": Sample(
         _delete,
         in_space=True,
-        touches=_TOMS | {"ann", "bea", "eve"},
+        touches=_TOMS | {"ann", "bea", "eve", "club"},
         told={"message.deleted": CLUB},
         refused=_TIMED_OUT,
         wrong={
@@ -185,7 +185,7 @@ MESSAGES = {
         changed(_delete, seq=9),
         by="kim",
         in_space=True,
-        touches=frozenset({"hall", "hall 9", "ann", "lea"}),
+        touches=frozenset({"hall", "hall 9", "ann", "lea", "club"}),
         told={"message.deleted": CLUB},
         refused={"member": "forbidden"},
     ),
@@ -195,7 +195,7 @@ MESSAGES = {
     "delete_many: in a space": Sample(
         _hall(message.MessageDeleteMany, seqs=[1, 8]),
         in_space=True,
-        touches=_MINE | {"hall 8", "ann", "bea", "tom", "eve"},
+        touches=_MINE | {"hall 8", "ann", "bea", "tom", "eve", "club"},
         told={"message.deleted": CLUB},
         refused=LACKING,
         wrong=_unread(_hall(message.MessageDeleteMany, seqs=[1])),
