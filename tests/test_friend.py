@@ -302,7 +302,7 @@ async def test_two_who_ask_each_other_at_once_are_friends_once(start: Starter, c
         assert sorted(reply.state for reply in replies) == ["friend", "waiting"]
         await asyncio.gather(ann.call(FriendRemove(user=me(bob))), bob.call(FriendRemove(user=me(ann))))
         for person, phone in phones.items():
-            await phone.heard(me(person), await head_of(server, person))
+            await phone.heard(me(person), await head_of(one, person))
             told = [one["ev"] for one in phone.facts(me(person))[before[person] :] if one["ev"].startswith("friend.")]
             assert told == ["friend.requested", "friend.added", "friend.removed"]
     assert (await friends(ann), await friends(bob)) == ([], [])
