@@ -63,8 +63,8 @@ async def part(change: Change, one: UUID, other: UUID) -> None:
     """Whatever they were to each other, they are nothing any more; both streams are held."""
     if await friends.part(change.tx, one, other):
         for account, user in ((one, other), (other, one)):
-            change.tell(FriendRemoved(stream=account, seq=change.next(account), user=user))
             await notification.forget(change, user, account, kinds=notification.FRIENDS)
+            change.tell(FriendRemoved(stream=account, seq=change.next(account), user=user))
 
 
 async def check_opening(change: Change, me: UUID, user: UUID) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from server import Config, Server
@@ -37,6 +39,19 @@ class Notes:
             self.name,
         )
         await asyncio.sleep(self.pause)
+
+
+@asynccontextmanager
+async def a_node(database: str, redis_url: str, folder: Path, name: str) -> AsyncIterator[str]:
+    """A process of its own, which is killed in the end."""
+    argv = [sys.executable, "-m", "tests.tail_node", database, redis_url, str(folder), name]
+    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
+    try:
+        assert process.stdout is not None
+        yield f"ws://127.0.0.1:{int(await asyncio.wait_for(process.stdout.readline(), 30))}"
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def main(database: str, redis: str, folder: str, name: str) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from protocol.account import AccountDelete
+from protocol.account import AccountDelete, AccountRegister
 from protocol.channel import (
     ChannelAddMember,
     ChannelDelete,
@@ -38,9 +39,10 @@ from server import Server
 from server import tail as tails
 from storage import notification as notifications
 from storage import notification_level
-from tests.chat import Phone, device, direct, group, me, refused, say, settled
+from tests.chat import UNBOUND, Phone, device, direct, group, me, nodes, refused, say, settled, sql
 from tests.community import community
-from tests.conftest import Connector, Person
+from tests.conftest import Connector, Person, Starter
+from tests.tail_node import DONE, a_node
 
 
 @pytest.fixture(autouse=True)
@@ -569,3 +571,50 @@ async def test_who_comes_in_later_is_not_notified_of_what_was_said_before(
     await settled(server)
     await ann.call(ChannelAddMember(channel=channel, user=me(bob)))
     assert await kinds(server, bob) == []
+
+
+# Exactly once
+
+
+async def test_two_nodes_notify_once_between_them(start: Starter, connect: Connector) -> None:
+    one, other = await nodes(start, **UNBOUND)
+    ann, bob = await connect("ann", to=one), await connect("bob", to=other)
+    channels = [await group(ann, bob, name=str(number)) for number in range(4)]
+    phone = await Phone.open(one, bob.tokens_given.access)
+    for _ in range(5):
+        await asyncio.gather(*[say(ann, channel, mentions=[me(bob)]) for channel in channels for _ in range(3)])
+    found = await listed(one, bob, limit=100)
+    assert sorted((one.channel, one.message) for one in found) == sorted(
+        (channel, seq) for channel in channels for seq in range(1, 16)
+    )
+    head = await one.pool.fetchval("SELECT head FROM stream WHERE id = $1", me(bob))
+    await phone.heard(me(bob), head)
+    told = [fact for fact in phone.facts(me(bob)) if fact["ev"] == "notification.created"]
+    assert len(told) == 60 and told[-1]["counts"]["unread"] == 60
+
+
+async def test_what_a_killed_node_was_finding_is_found_once_by_another(
+    server: Server, redis_url: str, folder: Path, bob: Person
+) -> None:
+    """The child's tail takes 50 ms over each transaction, behind which it notifies: it dies in the middle of one."""
+    async with sql(server) as db:
+        await db.execute(DONE)
+    said = dict[UUID, int]()
+    for number in range(2):
+        async with (
+            a_node(server.config.database_url, redis_url, folder, str(number)) as url,
+            Client(url, reconnect=False) as ann,
+        ):
+            await ann.open(await ann.call(AccountRegister(username=f"ann{number}", password=Person.password)))
+            channels = [await group(ann, bob) for _ in range(3)]
+            async with asyncio.timeout(20):
+                while await server.pool.fetchval("SELECT count(*) FROM notification") < 8 * (number + 1):
+                    for channel in channels:
+                        said[channel] = await say(ann, channel, mentions=[me(bob)])
+    await settled(server)
+    found = await server.pool.fetch("SELECT channel, seq FROM notification WHERE account = $1", me(bob))
+    assert sorted((row["channel"], row["seq"]) for row in found) == sorted(
+        (channel, seq) for channel, last in said.items() for seq in range(1, last + 1)
+    )
+    facts = await server.pool.fetchval("SELECT count(*) FROM fact WHERE kind = 'notification.created'")
+    assert facts == len(found) == (await unread(bob)).unread

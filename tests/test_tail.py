@@ -1,10 +1,7 @@
 """The tail: what is done behind facts is done once, soon, whoever does it, and whatever goes wrong."""
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -21,7 +18,7 @@ from storage.pool import Transaction
 from storage.tail import Portion
 from tests.chat import UNBOUND, group, me, nodes, old_group, say, sql
 from tests.conftest import Connector, Person, Starter
-from tests.tail_node import DONE, Notes
+from tests.tail_node import DONE, Notes, a_node
 
 
 @pytest.fixture(autouse=True)
@@ -213,19 +210,6 @@ async def test_nothing_is_done_behind_a_channel_that_is_about_to_go(server: Serv
 
 
 # Killed
-
-
-@asynccontextmanager
-async def a_node(database: str, redis_url: str, folder: Path, name: str) -> AsyncIterator[str]:
-    """A process of its own, which is killed in the end."""
-    argv = [sys.executable, "-m", "tests.tail_node", database, redis_url, str(folder), name]
-    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
-    try:
-        assert process.stdout is not None
-        yield f"ws://127.0.0.1:{int(await asyncio.wait_for(process.stdout.readline(), 30))}"
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def test_what_a_killed_node_was_doing_is_done_once_by_another(
