@@ -1,8 +1,9 @@
 """authorization: every actor against every op and every id, from the registry (see tests/authorization)."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import nullcontext
+from typing import Any
 from unittest.mock import patch
 
 import asyncpg
@@ -45,18 +46,53 @@ from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
+# In the ordinary run; the others are played by `pytest -m slow tests/test_authorization.py`.
 QUERIES = (
     *queries_account.QUERIES,
     *queries_channel.QUERIES,
     *queries_friend.QUERIES,
+    *queries_poll.QUERIES,
+)
+MORE_QUERIES = (
     *queries_moderation.QUERIES,
     *queries_notification.QUERIES,
-    *queries_poll.QUERIES,
     *queries_search.QUERIES,
     *queries_space.QUERIES,
     *queries_way.QUERIES,
 )
-TEXTS = (*checks.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
+TEXTS = (*checks.CODE, *checks.TEXTS)
+MORE_TEXTS = (*checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
+_LATER = frozenset(
+    {
+        "automod",
+        "invite",
+        "member",
+        "notification",
+        "permission",
+        "report",
+        "role",
+        "search",
+        "space",
+        "stats",
+        "thread",
+    }
+)
+
+
+def _later(values: Iterable[Any], *, when: Callable[[Any], bool] = lambda one: True) -> list[Any]:
+    """Those of these are slow of which that is said."""
+    return [
+        pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=[pytest.mark.slow] if when(one) else [])
+        for one in values
+    ]
+
+
+def _of_later(one: Any) -> bool:
+    """Whether it is about a domain of spaces."""
+    name = one[0] if isinstance(one, tuple) else one
+    return str(name).partition(".")[0] in _LATER
+
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -113,7 +149,7 @@ async def test_no_canary_is_in_the_log(stage: Stage) -> None:
     assert not told
 
 
-@pytest.mark.parametrize("name", [name for name in OPS if name not in PUBLIC_OPS])
+@pytest.mark.parametrize("name", _later([name for name in OPS if name not in PUBLIC_OPS], when=_of_later))
 async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -> None:
     """Of what runs alone, or needs no task, nobody sees when it was refused: there the second line goes, too."""
     op = world.server.router.ops[name]
@@ -123,7 +159,7 @@ async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -
             await _noticed(world, what, name, scenes)
 
 
-@pytest.mark.parametrize(("name", "field"), mutants.RECHECKED)
+@pytest.mark.parametrize(("name", "field"), _later(mutants.RECHECKED, when=_of_later))
 async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, field: str) -> None:
     """The rule lets everybody pass, and yet nobody gets any further; without the second look they would."""
     rule = mutants.for_anybody(world, name, field)
@@ -134,7 +170,7 @@ async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, 
             await _noticed(world, f"with {field} for anybody, twice", played, matrix.IDS)
 
 
-@pytest.mark.parametrize("name", mutants.HELD_TO_NEEDS)
+@pytest.mark.parametrize("name", _later(mutants.HELD_TO_NEEDS, when=_of_later))
 async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> None:
     """A rule that does not ask what is allowed lets nobody get any further; without the second look they would."""
     played = mutants.NOT_TO_ONESELF.get(name, name)
@@ -151,14 +187,14 @@ async def test_the_gates_hold_without_the_second_line_behind_them(world: World) 
                 await matrix.run(world, name, [matrix.nobody_refused])
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=str)
+@pytest.mark.parametrize("query", [*QUERIES, *_later(MORE_QUERIES)], ids=str)
 async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: queries.Query) -> None:
     for name in query.ops:
         with queries.queried(query):
             await _noticed(world, str(query), name, matrix.ROWS)
 
 
-@pytest.mark.parametrize("code", (*checks.CODE, *TEXTS), ids=lambda one: one.name)
+@pytest.mark.parametrize("code", [*TEXTS, *_later(MORE_TEXTS)], ids=lambda one: one.name)
 async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
     for name in code.ops:
         with code.applied(world):

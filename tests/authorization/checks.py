@@ -235,7 +235,7 @@ TEXTS = (
     Text(message, "edit", "await change.check_seeing(channel.id, mentions)", "pass", ("message.edit",)),
     Text(message, "_delete", "check(standing.allowed, _MANAGE)", "pass", ("message.delete", "message.delete_many")),
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
-    Text(posting, "_decided", "channel.writes\n", "True\n", ("message.send",)),
+    Text(posting, "_decided", "channel.writes and ", "", ("message.send",)),
     Text(scheduled, "_held", "held.begun", "False", ("scheduled.update", "scheduled.cancel")),
     Text(scheduled, "_check_unsent", "is not None", "is False", ("scheduled.create",)),
     # who may choose, and who is told what

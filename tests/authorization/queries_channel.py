@@ -47,11 +47,10 @@ _GROUPS = (
     query("WHERE id = $1 RETURNING owner", "id = $1", "channel.leave"),
     query("WHERE a.id = ANY ($2::uuid[]) AND a.deleted_at", "a.id = ANY ($2::uuid[])", "channel.add_member"),
     *each("{m.channel = $1 AND m.account = a.id}", "channel.add_member"),
-    *each("FROM member WHERE {channel = $1 AND account = ANY ($2::uuid[])}", "message.edit"),
     query("DELETE FROM member WHERE channel = $1 RETURNING", "channel = $1", "channel.delete"),
-    query("owner = NULL, nonce = NULL WHERE id = $1", "id = $1", "channel.delete"),
+    query("space = NULL, parent = NULL\n         WHERE id = $1", "id = $1", "channel.delete"),
     query("DELETE FROM draft WHERE channel = $1 AND account = ANY", "channel = $1", "channel.delete"),
-    query("keeps_for = $8\n         WHERE id = $1", "id = $1", "channel.update"),
+    query("keeps_for = $9\n         WHERE id = $1", "id = $1", "channel.update"),
     *(
         query(f"SELECT ctid FROM {table} WHERE channel = $1", "channel = $1", "channel.delete")
         for table in ("reaction", "vote", "revision", "mention", "hidden", "message")
@@ -89,7 +88,6 @@ _MESSAGES = (
     query("WHERE m.channel = s.id ORDER BY m.seq DESC", "m.channel = s.id", "message.history"),
     query("ON true\n         WHERE s.id = $1", "s.id = $1", "message.history"),
     *each("edited_at = $6 WHERE {channel = $1 AND seq = $2}", "message.edit"),
-    *each("DELETE FROM mention WHERE {channel = $1 AND seq = $2}", "message.edit"),
     *each("FROM revision WHERE {channel = $1 AND seq = $2} AND number", "message.revisions"),
     *each("WHERE {channel = $1 AND seq = ANY ($2::bigint[])}\n", "message.delete"),
     *each("DELETE FROM revision WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
@@ -102,13 +100,12 @@ _STREAMS = (
     query("FROM stream WHERE id = $1", "id = $1", "session.resume"),
     query("ON s.id = m.channel WHERE m.account = $1", "s.id = m.channel", "session.resume"),
     query("ON s.id = m.channel WHERE m.account = $1", "m.account = $1", "session.resume"),
-    query("m.account = $1 AND m.channel = $2", "m.account = $1", "session.resume: by who was told to be in"),
     swap("m.account = $1 AND m.channel = $2\n", "m.account = $1 AND m.channel <> $2\n", "channel.join"),
     *each("FROM fact WHERE {stream = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),
     *each("WHERE {channel = $1 AND seq > $2}", "session.resume: from somewhere in the middle"),
     *each("{m.channel = s.id AND m.seq = f.told}", "session.resume"),
     query("WHERE s.id = $1 ORDER BY", "s.id = $1", "session.resume"),
-    query("AS n(id, head, access) WHERE s.id = n.id", "s.id = n.id", "message.pin"),
+    query("AS n(id, head, withdrawn) WHERE s.id = n.id", "s.id = n.id", "message.pin"),
 )
 _OTHERS = (
     *each("WHERE {channel = $1 AND seq = $2 AND account = $3 AND emoji = $4}", "reaction.remove"),

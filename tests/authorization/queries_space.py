@@ -31,7 +31,7 @@ _SPACES = (
     *each("{r.space = $2 AND r.account = $1}", "space.get"),
     *each("{k.channel = s.id AND k.account = $1}\n         WHERE s.id = ANY", "space.get"),
     *each("{x.account = $1 AND x.channel = s.id}\n", "space.get"),
-    query("owner = $6 WHERE id = $1", "id = $1", "space.update"),
+    query("keeps_for = $7 WHERE id = $1", "id = $1", "space.update"),
     query("structure = structure + 1 WHERE id = $1", "id = $1", "space.update"),
     *each("DELETE FROM overwrite WHERE {channel = $1 AND target = $2}", "permission.clear"),
     query("WHERE c.id = n.id", "c.id = n.id", "channel.reorder"),

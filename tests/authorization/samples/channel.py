@@ -251,7 +251,11 @@ _COMING_AND_GOING = {
     "remove_member": Sample(
         _remove,
         touches=frozenset({"group", "tom", "group 8"}),
-        told={"channel.member_left": GROUP - {"tom"}, "channel.left": frozenset({"tom"})},
+        told={
+            "channel.member_left": GROUP - {"tom"},
+            "channel.left": frozenset({"tom"}),
+            "notification.removed": frozenset({"tom"}),
+        },
         refused=NOT_THEIRS,
         wrong={
             "myself": Wrong("invalid", changed(_remove, user=lambda world: world.ann.id)),
