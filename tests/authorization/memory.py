@@ -73,7 +73,8 @@ class Memory:
     @property
     def settled(self) -> bool:
         """Whether nothing is on its way."""
-        return not self.busy and not self._server.outlines._changed
+        outlines = self._server.outlines
+        return not self.busy and not outlines._changed and not outlines.telling
 
     @property
     def busy(self) -> set[asyncio.Task[Any]]:
