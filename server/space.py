@@ -22,7 +22,7 @@ from protocol.permission import Permission, bits
 from protocol.role import Role
 from protocol.space import Space, SpaceCreate, SpaceJoined, SpaceLeft
 from server import notification
-from server.access import Overwrite, may_touch
+from server.access import Overwrite, may_overwrite, may_touch
 from server.fact import Change, changing
 from server.rule import check
 from server.structure import Resident
@@ -211,6 +211,25 @@ async def add_channel(rule: Ruling, kind: str, **fields: Any) -> UUID:
     await rule.restructure()
     await rule.note("channel.create", channel, None, await channels.get(rule.tx, channel), "")
     return channel
+
+
+def check_moving(rule: Ruling, channel: UUID, parent: UUID | None) -> None:
+    """What a category overwrites comes and goes with it: who moves a channel must be able to change that there."""
+    structure, before = rule.structure, rule.structure.channels[channel].parent
+    if before == parent:
+        return
+    for one in (*structure.overwrites.get(before, ()), *structure.overwrites.get(parent, ())):  # type: ignore[arg-type]
+        role = structure.roles.get(one.target)
+        height = role.position if role is not None else -1
+        if not may_overwrite(rule.me.member, structure.layers(channel), one.allow | one.deny, height):
+            raise Forbidden("what is allowed there would change: that takes manage_roles, and what you have yourself")
+
+
+def check_decides_nothing(rule: Ruling, category: UUID) -> None:
+    """That no channel becomes another one, perhaps seen by everybody, because its category goes."""
+    inside = any(one.parent == category for one in rule.structure.channels.values())
+    if inside and rule.structure.overwrites.get(category):
+        raise Conflict("what it overwrites holds for the channels in it: move or delete them first")
 
 
 async def overwrite(rule: Ruling, channel: UUID, one: Overwrite, member: bool) -> None:

@@ -94,6 +94,7 @@ async def test_who_leaves_takes_their_words_back_everywhere(ann: Person, bob: Pe
     assert receipt.following == {
         "friend": 0,
         "channel": 1,
+        "space": 0,
         "message": 4,
         "reaction": 0,
         "vote": 0,

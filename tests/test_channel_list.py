@@ -86,10 +86,12 @@ async def test_a_list_is_one_query_however_long_it_is(server: Server, ann: Perso
         await say(bob, await group(ann, bob))
     for limit in (1, 12):
         found = []
-        for _ in range(5):  # of which one is alone
+        for _ in range(30):  # of which one is alone
             before = server.pool.queries
             assert len((await ann.call(ChannelList(limit=limit))).channels) == limit
             found.append(server.pool.queries - before)
+            if found[-1] == 1:
+                break
         assert min(found) == 1
 
 

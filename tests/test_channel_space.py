@@ -36,10 +36,11 @@ from protocol.message import (
 )
 from protocol.permission import PermissionClear, PermissionExplain, PermissionList, PermissionSet
 from protocol.reaction import ReactionAdd
+from protocol.role import RoleUpdate
 from protocol.session import Cursor, SessionOpen, SessionPing
 from protocol.space import SpaceChanged, SpaceMoved
 from server import Server
-from tests.chat import Phone, group, history, me, nodes, refused, say, standing
+from tests.chat import Phone, device, group, history, me, nodes, refused, say, standing
 from tests.community import community, watch
 from tests.conftest import Connector, Person, Starter
 
@@ -213,7 +214,7 @@ async def test_a_channel_appears_and_vanishes_with_the_right_to_see_it(start: St
         await bob.wait_for(MessageCreated, 0.3)
 
 
-async def test_what_was_told_and_what_is_there_are_the_same(ann: Person, bob: Person) -> None:
+async def test_what_was_told_and_what_is_there_are_the_same(ann: Person, bob: Person, connect: Connector) -> None:
     """Events applied to what was seen before give what is seen afresh."""
     club = await community(ann, bob)
     before = await club.seen(bob)
@@ -224,7 +225,7 @@ async def test_what_was_told_and_what_is_there_are_the_same(ann: Person, bob: Pe
     await club.overwrite(rooms[0], deny=["view"])
     await ann.call(ChannelUpdate(channel=rooms[1], name="new", slow=3))
     await ann.call(ChannelDelete(channel=rooms[2]))
-    after = await club.seen(bob)
+    after = await club.seen(await device(connect, bob))  # who reads is told of no difference to that
     roles = {one.id: one for one in before.roles}
     channels = {one.channel.id: one for one in before.channels}
     outline, permissions = before.outline, before.permissions
@@ -345,6 +346,34 @@ async def test_nobody_overwrites_beyond_their_own_permissions_or_above_themselve
     ]
     codes = [await refused(bob, frame) for frame in wrong]
     assert codes == ["invalid"] * 4 + ["missing"]
+
+
+async def test_a_category_that_hides_channels_does_not_go_before_them(ann: Person, bob: Person) -> None:
+    club = await community(ann, bob)
+    category = await club.room("private", kind="category", private=True)
+    room = await club.room("in it", parent=category)
+    assert await club.names(bob) == ["general"]
+    assert await refused(ann, ChannelDelete(channel=category)) == "conflict"
+    await ann.call(ChannelDelete(channel=room))
+    await ann.call(ChannelDelete(channel=category))
+
+
+async def test_a_channel_is_moved_between_categories_only_by_who_may_change_what_that_changes(
+    ann: Person, bob: Person
+) -> None:
+    club = await community(ann, bob)
+    quiet, plain = await club.room("quiet", kind="category"), await club.room("plain", kind="category")
+    room = await club.room("in it", parent=quiet)
+    await club.overwrite(quiet, deny=["send"])
+    builders = await club.role("builders", "manage_channels", to=bob)
+    for parent in (None, plain):
+        assert await refused(bob, ChannelReorder(space=club.id, channels=[room], parent=parent)) == "forbidden"
+    assert await refused(bob, ChannelReorder(space=club.id, channels=[room], parent=quiet)) == "ok", "it stays there"
+    assert await refused(bob, message(room)) == "forbidden"
+    await ann.call(RoleUpdate(space=club.id, role=builders, permissions=["manage_channels", "manage_roles"]))
+    assert await refused(bob, ChannelReorder(space=club.id, channels=[room])) == "forbidden", "bob cannot send there"
+    await ann.call(ChannelReorder(space=club.id, channels=[room]))
+    await say(bob, room)
 
 
 # Slow mode

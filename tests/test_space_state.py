@@ -24,7 +24,7 @@ from tests.community import Community, community
 from tests.conftest import Connector, Person, Starter
 from tests.test_member import soon
 
-LIVES = int(os.environ.get("STATE_EXAMPLES", "6"))
+LIVES = int(os.environ.get("STATE_EXAMPLES", "3"))
 STEPS = 40
 
 

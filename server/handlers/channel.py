@@ -46,7 +46,7 @@ from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
-from server.space import Order, add_channel, ruling
+from server.space import Order, add_channel, check_decides_nothing, check_moving, ruling
 from server.structure import Resident
 from storage import channel as channels
 from storage import deed, grave, retention
@@ -203,6 +203,7 @@ async def delete(ctx: Context, frame: ChannelDelete, channel: Standing) -> Nothi
         return Nothing()
     async with ruling(ctx, channel.space, also=(channel.id,)) as rule:
         await rule.change.standing(ctx.user, channel.id, "manage_channels")
+        check_decides_nothing(rule, channel.id)
         await rule.note("channel.delete", channel.id, await channels.get(rule.tx, channel.id), None, "")
         if not rule.structure.public(channel.id):
             await deed.veil(rule.tx, channel.id)
@@ -225,6 +226,8 @@ async def reorder(
             raise Missing
         if frame.parent is not None and any(known[one].kind == "category" for one in moved):
             raise Invalid("a category is in no other", field="parent")
+        for one in moved:
+            check_moving(rule, one, frame.parent)
         behind = [id for id, one in known.items() if one.parent == frame.parent and id not in moved]
         await spaces.reorder(rule.tx, [*moved, *behind], frame.parent)
         await rule.restructure()

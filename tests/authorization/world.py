@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import count
@@ -364,6 +365,9 @@ class World:
 
     async def socket(self) -> RawSocket:
         """A new one, which speaks for nobody."""
+        for _ in range(4):
+            with suppress(ConnectionError):  # on a busy machine a handshake may take longer than it may
+                return await RawSocket.connect(self.server.url)
         return await RawSocket.connect(self.server.url)
 
     async def open(self, token: str, *, hears: bool = True) -> RawSocket:
