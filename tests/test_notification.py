@@ -593,6 +593,7 @@ async def test_two_nodes_notify_once_between_them(start: Starter, connect: Conne
     assert len(told) == 60 and told[-1]["counts"]["unread"] == 60
 
 
+@pytest.mark.slow
 async def test_what_a_killed_node_was_finding_is_found_once_by_another(
     server: Server, redis_url: str, folder: Path, bob: Person
 ) -> None:

@@ -92,6 +92,7 @@ async def test_two_nodes_do_everything_once_between_them(start: Starter, connect
     assert await one.pool.fetchval("SELECT count(DISTINCT worker) FROM done") == 2
 
 
+@pytest.mark.slow
 async def test_it_comes_within_two_seconds_under_load(start: Starter, connect: Connector) -> None:
     one = await start(**UNBOUND)
     await noting(one)
@@ -212,6 +213,7 @@ async def test_nothing_is_done_behind_a_channel_that_is_about_to_go(server: Serv
 # Killed
 
 
+@pytest.mark.slow
 async def test_what_a_killed_node_was_doing_is_done_once_by_another(
     server: Server, redis_url: str, folder: Path
 ) -> None:
