@@ -365,9 +365,10 @@ class World:
 
     async def socket(self) -> RawSocket:
         """A new one, which speaks for nobody."""
-        for _ in range(4):
+        for _ in range(8):
             with suppress(ConnectionError):  # on a busy machine a handshake may take longer than it may
                 return await RawSocket.connect(self.server.url)
+            await asyncio.sleep(0.25)
         return await RawSocket.connect(self.server.url)
 
     async def open(self, token: str, *, hears: bool = True) -> RawSocket:
