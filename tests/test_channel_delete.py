@@ -111,7 +111,17 @@ async def until_waiting(db: Any) -> None:
 async def test_a_large_group_goes_and_nobody_waits_for_it(start: Starter, connect: Connector) -> None:
     server = await start(**UNBOUND)
     ann, bob = await connect("ann", to=server), await connect("bob", to=server)
-    channel, other = await group(ann, bob), await group(bob, ann)
+    other = await group(bob, ann)
+    for _ in range(3):  # the machine may stand still meanwhile: then another one goes
+        replied, slowest = await goes(server, ann, bob, other)
+        if replied < 0.5 and slowest < 0.2:
+            break
+    assert (replied < 0.5, slowest < 0.2) == (True, True), (replied, slowest)
+
+
+async def goes(server: Server, ann: Person, bob: Person, other: UUID) -> tuple[float, float]:
+    """How long until a large group has been deleted, and how long somebody elsewhere waited at most."""
+    channel = await group(ann, bob)
     crowd = await crowded(server, channel, me(bob), MEMBERS, MESSAGES)
     began = time.monotonic()
     await ann.call(ChannelDelete(channel=channel))
@@ -129,11 +139,11 @@ async def test_a_large_group_goes_and_nobody_waits_for_it(start: Starter, connec
         await asyncio.sleep(0.005)
     await gone
     assert count > 50, "it took long enough to be in somebody's way"
-    assert (replied < 1.0, slowest < 1.0) == (True, True), (replied, slowest)  # on a busy machine
     assert await told(server, channel) == dict.fromkeys([*crowd, me(ann), me(bob)], 1)
     for person in (ann, bob):
         left = await person.wait_for(ChannelLeft, SOON)
         assert (left.channel, left.reason, left.by) == (channel, "deleted", me(ann))
+    return replied, slowest
 
 
 async def test_from_the_reply_on_nobody_reads_joins_or_hears_it_though_nobody_was_told_yet(
