@@ -6,7 +6,7 @@ Rule 2: events and replies are encoded once; the same bytes go to everybody.
 
 import re
 from collections.abc import Iterable
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Any
 
@@ -28,12 +28,18 @@ class Envelope(msgspec.Struct):
     op: msgspec.Raw = msgspec.Raw(b'""')
 
 
+@cache
+def _decoder(kinds: tuple[type[Request[Any]], ...]) -> msgspec.json.Decoder[Any]:
+    """One for all servers that have the same ops: it takes milliseconds to make."""
+    return msgspec.json.Decoder(reduce(or_, kinds))
+
+
 class Codec:
     """Decodes requests of the given kinds."""
 
     def __init__(self, requests: Iterable[type[Request[Any]]]) -> None:
         kinds = tuple(requests)
-        self.decode_strictly = msgspec.json.Decoder(reduce(or_, kinds)).decode
+        self.decode_strictly = _decoder(kinds).decode
         self._ops = {kind.__struct_config__.tag for kind in kinds}
         self._envelope = msgspec.json.Decoder(Envelope).decode
         self._number = msgspec.json.Decoder(int).decode

@@ -1,6 +1,7 @@
 """A real PostgreSQL and a real Redis for the whole run, a fresh database and a real server for each test."""
 
 import asyncio
+import functools
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import redis.utils
 import uvloop
 
 from protocol.account import AccountRegister, Tokens
@@ -35,6 +37,8 @@ QUICK: dict[str, Any] = {
     "password_rounds": 1,
     "throttle": 1000.0,
     "drain": 1.0,
+    "pool_size": 2,
+    "acquire_timeout": 10.0,
 }
 
 # Files that take long, in the order in which they are begun: what waits beside what computes, and no long one last.
@@ -47,6 +51,8 @@ LONG = (
 # Programs that tests start again and again would compile everything anew each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# It reads its package's metadata from the disk for each connection.
+redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
 
 
 def pytest_configure(config: pytest.Config) -> None:
