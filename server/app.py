@@ -26,6 +26,7 @@ from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.fetch import Fetcher
 from server.gateway import Gateway
 from server.grant import Grants
 from server.grave import Graves
@@ -42,6 +43,7 @@ from server.outline import Outlines
 from server.password import Passwords
 from server.posting import Posting
 from server.presence import Whereabouts
+from server.preview import Previews
 from server.purge import Purges
 from server.reach import Reach
 from server.revocation import Revocations
@@ -207,6 +209,7 @@ class Server:
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
+        self.previews = Previews(self.bus, Fetcher(config.link_allow), enabled=config.link_previews)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
         self.outbox = Outbox(mailer, letters.claim, letters.done, letters.retry, log=mail_log)
@@ -254,10 +257,10 @@ class Server:
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
-        for part in ("external", "bus", "vital", "pool", "embedded"):
+        for part in ("external", "previews", "bus", "vital", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
-                await (one.close() if part == "external" else one.stop())
+                await (one.close() if part in ("external", "previews") else one.stop())
         if hasattr(self, "passwords"):
             self.passwords.stop()
 
