@@ -42,7 +42,10 @@ _NOT_PUBLIC_6 = tuple(
 )
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LIKE_A_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
-_ONLY_HERE = frozenset({"localhost", "local", "internal", "intranet", "lan", "home", "corp", "onion", "alt"})
+# Ends of names that the public DNS does not have.
+_ONLY_HERE = frozenset(
+    "alt corp example home internal intranet invalid lan local localdomain localhost onion test".split()  # noqa: SIM905
+)
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 

@@ -60,8 +60,22 @@ def test_addresses_are_public_only_when_they_are_known_to_be() -> None:
 
 
 def test_a_name_is_one_of_the_public_dns() -> None:
-    assert is_name("example.com") and is_name("xn--bcher-kva.example") and is_name("a_b.example.com.")
-    wrong = ["", "a", "1", "a.1", "a.0x1", "1.2.3", "a..b", "-a.com", "a b.com", "x" * 64 + ".com", "é.com", "a.local"]
+    assert is_name("example.com") and is_name("xn--bcher-kva.example.com") and is_name("a_b.example.com.")
+    wrong = [
+        "",
+        "a",
+        "1",
+        "a.1",
+        "a.0x1",
+        "1.2.3",
+        "a..b",
+        "-a.com",
+        "a b.com",
+        "x" * 64 + ".com",
+        "é.com",
+        "a.local",
+        "a.example",
+    ]
     assert [one for one in wrong if is_name(one)] == []
 
 
@@ -85,7 +99,7 @@ async def test_a_name_with_a_private_address_is_not_asked(inside: Site) -> None:
 
     for at in range(len(answers)):
         fetcher = Fetcher(lookup=lookup, ports=[inside.port])
-        why = await reason(fetcher, inside.url("/", f"n{at}.example"))
+        why = await reason(fetcher, inside.url("/", f"n{at}.example.com"))
         assert ("no public address" in why) == bool(answers[at]), why
 
 
@@ -96,15 +110,23 @@ async def test_a_name_that_changes_its_mind_is_looked_at_each_time_and_used_as_i
         asked.append(host)
         return ["127.0.0.1" if len(asked) % 2 else "127.0.0.2"]
 
-    outside.pages["/again"] = f"-> {outside.url('/', 'turns.example')}"
+    outside.pages["/again"] = f"-> {outside.url('/', 'turns.example.com')}"
     async with site({"/": "<title>secret</title>"}, "127.0.0.2", outside.port) as inside:
         fetcher = Fetcher([f"127.0.0.1:{outside.port}"], lookup=lookup, ports=[outside.port])
-        assert (await fetcher.get(outside.url("/", "turns.example"))).body == b"<title>hello</title>"
+        assert (await fetcher.get(outside.url("/", "turns.example.com"))).body == b"<title>hello</title>"
         assert len(asked) == 1
         asked.clear()
-        assert "no public address" in await reason(fetcher, outside.url("/again", "turns.example"))
-        assert asked == ["turns.example"] * 2
+        assert "no public address" in await reason(fetcher, outside.url("/again", "turns.example.com"))
+        assert asked == ["turns.example.com"] * 2
         assert inside.seen == []
+
+
+async def test_an_address_is_looked_at_when_its_socket_is_made_however_it_came_there(inside: Site) -> None:
+    fetcher = Fetcher(ports=[inside.port])
+    for place in (inside.url(), inside.url("/", "localhost")):
+        with pytest.raises(OSError):
+            await fetcher._opened().get(place)
+    await fetcher.close()
 
 
 async def test_what_the_operator_has_allowed_by_name_is_reached_by_that_name_only(outside: Site) -> None:
@@ -113,7 +135,7 @@ async def test_what_the_operator_has_allowed_by_name_is_reached_by_that_name_onl
 
     fetcher = Fetcher([f"wiki.intern:{outside.port}"], lookup=lookup, ports=[outside.port])
     assert (await fetcher.get(outside.url("/", "wiki.intern"))).url == outside.url("/", "wiki.intern")
-    assert await reason(fetcher, outside.url("/", "other.example"))
+    assert await reason(fetcher, outside.url("/", "other.example.com"))
 
 
 STRANGE = [
