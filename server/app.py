@@ -38,6 +38,7 @@ from server.letter import Letters
 from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
+from server.media import processor
 from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
@@ -209,6 +210,7 @@ class Server:
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
+        self.media = processor.configured(config, self.worker)
         self.previews = Previews(self.bus, Fetcher(config.link_allow), enabled=config.link_previews)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
@@ -257,7 +259,7 @@ class Server:
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
-        for part in ("external", "previews", "bus", "vital", "pool", "embedded"):
+        for part in ("external", "previews", "media", "bus", "vital", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
                 await (one.close() if part in ("external", "previews") else one.stop())

@@ -84,8 +84,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # What is in files, and behind links
     media_processes: Annotated[int, about("files looked into at once by each worker", ge=1, le=64)] = 2
     media_queue: Annotated[int, about("files that may wait for that before `overloaded`", ge=1, le=10000)] = 50
-    media_memory_mib: Annotated[int, about("address space of a process that looks into a file", ge=256, le=16384)] = 768
-    media_seconds: Annotated[int, about("processor time of such a process; it has three times as long", ge=1)] = 20
+    media_memory_mib: Annotated[int, about("address space of such a process", ge=256, le=16384)] = 1024
+    media_seconds: Annotated[int, about("processor time of such a process; it may take three times as long", ge=1)] = 20
     media_pixels: Annotated[int, about("largest picture that is decoded", ge=10000, le=268435456)] = 40000000
     voice_minutes: Annotated[int, about("longest voice message", ge=1, le=120)] = 10
     clamd_url: Annotated[str, about("tcp://host:port or unix:///path of the clamd that scans files; empty: none")] = ""

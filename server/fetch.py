@@ -38,6 +38,7 @@ _HEADERS = {
     "Accept-Language": "en, *;q=0.5",
     "User-Agent": "Mozilla/5.0 (compatible; onesocket; link preview)",
 }
+_PAIR = re.compile(r"[^\s/@]+:\d{1,5}")
 _AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"
 _WORDS = re.compile(r"[\x21-\x7e]+")
 
@@ -66,6 +67,7 @@ class Target(Struct, frozen=True):
 class Fetcher:
     """Gets pages.
 
+    `allowed`: host:port pairs, ValueError when one is not
     `lookup`: says which addresses a name has, instead of the system
     `ports`: besides those of http and https, which change nothing about addresses
     """
@@ -78,6 +80,8 @@ class Fetcher:
         ports: Collection[int] = (),
         seconds: float = _SECONDS,
     ) -> None:
+        if wrong := [one for one in allowed if not _PAIR.fullmatch(one)]:
+            raise ValueError(f"link_allow has pairs of host:port, not {wrong[0]!r}")
         self._allowed, self._lookup, self._seconds = frozenset(allowed), lookup or system, seconds
         self._granted: set[str] = set()
         self._ports = frozenset((*PORTS.values(), *ports))

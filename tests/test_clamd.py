@@ -126,7 +126,6 @@ async def test_a_file_is_scanned_before_it_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(film.picture("PNG"))
     async with clamd(saying(b"stream: Bad.Thing FOUND\0")) as url:
         processor = Processor(tmp_path / "scratch", scanner=Scanner(url))
-        await processor.start()
         with pytest.raises(Rejected) as rejected:
             await processor.run(tmp_path / "a.png", "attachment", "a.png", "image/png")
         assert (rejected.value.code, rejected.value.detail) == ("infected", "Bad.Thing")

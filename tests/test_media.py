@@ -23,7 +23,6 @@ Look = Callable[..., Awaitable[Result]]
 @pytest.fixture
 async def processor(tmp_path: Path) -> AsyncIterator[Processor]:
     one = Processor(tmp_path / "scratch", Bounds(voice=1))
-    await one.start()
     yield one
     await one.stop()
     assert not (tmp_path / "scratch").exists()
@@ -86,11 +85,13 @@ async def test_a_picture_stays_see_through_and_of_its_kind(look: Look) -> None:
     notes.add_text("Author", "somebody at home")
     png = film.picture("PNG", (400, 10), (0, 0, 255, 0), mode="RGBA", pnginfo=notes)
     deep = film.picture("PNG", (8, 8), 40_000, mode="I;16")
+    printed = film.picture("JPEG", (8, 8), (0, 255, 255, 0), mode="CMYK")
     webp, avif, gif = (film.picture(shape, (30, 20)) for shape in ("WEBP", "AVIF", "GIF"))
-    results = await asyncio.gather(*(look(one) for one in (png, deep, webp, avif, gif)))
-    kinds = ["image/png", "image/png", "image/webp", "image/webp", "image/png"]
+    results = await asyncio.gather(*(look(one) for one in (png, deep, webp, avif, gif, printed)))
+    kinds = ["image/png", "image/png", "image/webp", "image/webp", "image/png", "image/jpeg"]
     assert [(one.kind, one.type) for one in results] == [("image", kind) for kind in kinds]
-    assert [len(one.variants) for one in results] == [2, 1, 1, 1, 1]
+    assert [len(one.variants) for one in results] == [2, 1, 1, 1, 1, 1]
+    assert shown(results[5]).getpixel((4, 4))[0] > 200  # type: ignore[index]
     assert shown(results[0]).getpixel((5, 5))[3] == 0  # type: ignore[index]
     assert shown(results[0], "thumbnail").getpixel((5, 5))[3] == 0  # type: ignore[index]
     assert b"somebody" not in variant(results[0], "original").path.read_bytes()

@@ -44,7 +44,7 @@ class Rejected(Exception):
 class Bounds(Struct, frozen=True):
     """What one job may use, and what is decoded at all."""
 
-    memory: int = 768 * 2**20  # bytes of address space
+    memory: int = 1024 * 2**20  # bytes of address space
     cpu: int = 20  # seconds
     wall: float = 60.0  # seconds
     output: int = 64 * 2**20  # bytes of one file

@@ -18,12 +18,13 @@ from server.media.job import Bounds, Done, Job, Made, Name, Rejected, Told
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/gif": "GIF", "image/webp": "WEBP", "image/avif": "AVIF"}
 _WRITTEN: Mapping[str, tuple[str, dict[str, Any]]] = {
     "image/jpeg": ("JPEG", {"quality": 90, "optimize": True}),
-    "image/png": ("PNG", {"compress_level": 6}),
+    "image/png": ("PNG", {"compress_level": 4}),
     "image/webp": ("WEBP", {"quality": 88, "method": 3}),
 }
 _AS = {"image/jpeg": "image/jpeg", "image/png": "image/png", "image/gif": "image/png"}  # WebP for all others
 _MOVING = {"quality": 75, "method": 1, "minimize_size": False}
 _SMALL, _LARGE, _TINY = 320, 1280, 16
+_MANY = 10_000_000
 _LOADED = (AvifImagePlugin, GifImagePlugin, WebPImagePlugin)  # while files can still be read
 
 
@@ -70,9 +71,8 @@ def _size_of_webp(head: bytes) -> tuple[int, int]:
 
 def flat(image: Image.Image) -> Image.Image:
     """Upright, in the colours that every screen takes it for, with nothing but its pixels."""
-    upright = ImageOps.exif_transpose(image)
-    see_through = upright.has_transparency_data
-    found = _screen_colours(upright, "RGBA" if see_through else "RGB")
+    ImageOps.exif_transpose(image, in_place=True)
+    found = _screen_colours(image, "RGBA" if image.has_transparency_data else "RGB")
     found.info.clear()
     return found
 
@@ -83,9 +83,10 @@ def _screen_colours(image: Image.Image, mode: str) -> Image.Image:
         try:
             screen = ImageCms.createProfile("sRGB")
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = "RGB" if image.mode == "CMYK" else image.mode
-            converted = ImageCms.profileToProfile(image, own, screen, outputMode=target)
-            image = converted or image
+            if image.mode == "CMYK":
+                image = ImageCms.profileToProfile(image, own, screen, outputMode="RGB") or image
+            else:
+                ImageCms.profileToProfile(image, own, screen, inPlace=True)
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # as if it had none
     if image.mode.startswith("I;16"):
@@ -113,7 +114,7 @@ def _moving(image: Image.Image, frames: int, bounds: Bounds, out: Mapping[Name, 
         durations.append(_shown_for(image))
         told(0.4 * frame / frames)
     image.seek(0)
-    first = flat(image)
+    first = flat(image.copy())
     image.info.clear()
     image.save(out["original"], "WEBP", save_all=True, duration=durations, loop=int(loop), **_MOVING)
     told(0.9)
@@ -160,5 +161,7 @@ def tiny(image: Image.Image) -> bytes:
 
 def _write(image: Image.Image, name: Name, kind: Any, out: Mapping[Name, BinaryIO]) -> Made:
     shape, options = _WRITTEN[kind]
+    if kind == "image/webp" and image.width * image.height > _MANY:
+        options = {**options, "method": 0}  # half a minute less
     image.save(out[name], shape, **options)
     return Made(name, kind, image.width, image.height)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from server.config import Config
 from server.media.clamd import Scanner
 from server.media.job import (
     OTHER,
@@ -47,7 +48,7 @@ _decode = msgspec.json.Decoder(Answer)
 
 
 class Processor:
-    """Looks at files."""
+    """Looks at files. `scratch`: a folder of its own, for as long as it runs."""
 
     def __init__(
         self,
@@ -61,18 +62,15 @@ class Processor:
         self._scratch, self._bounds, self._scanner = scratch, bounds or Bounds(), scanner
         self._turns, self._room = asyncio.Semaphore(processes), processes + queue
         self._running: set[asyncio.subprocess.Process] = set()
+        self._begun, self._beginning = False, asyncio.Lock()
         self.under_way = 0
-
-    async def start(self) -> None:
-        """Begin with an empty folder: what lies there is of a server that was killed."""
-        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
-        self._scratch.mkdir(parents=True, mode=0o700)
 
     async def stop(self) -> None:
         """End what runs."""
         for process in self._running:
             _kill(process)
-        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        if self._begun:
+            await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
     async def run(
         self, source: Path, purpose: str, declared_name: str, declared_type: str, progress: Told | None = None
@@ -106,8 +104,17 @@ class Processor:
             raise Rejected("wrong_type", f"{kind} as {purpose}")
         return kind
 
+    async def _folder(self) -> Path:
+        """A new one; before the first, what a server that was killed has left goes."""
+        async with self._beginning:
+            if not self._begun:
+                await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+                self._scratch.mkdir(parents=True, mode=0o700)
+                self._begun = True
+        return Path(tempfile.mkdtemp(dir=self._scratch))
+
     async def _looked_at(self, source: Path, purpose: str, name: str, kind: str, told: Told) -> Result:
-        folder = Path(tempfile.mkdtemp(dir=self._scratch))
+        folder = await self._folder()
         try:
             if family(kind) == "other":
                 return _result(name, OTHER, Done(kind="other"), [], folder)
@@ -173,6 +180,25 @@ class Processor:
         elif done.kind != "video":
             raise Rejected("unreadable", "neither video nor sound")
         return _result(name, kind, done, variants, folder)
+
+
+def configured(config: Config, worker: str) -> Processor:
+    """As the operator wants it; ValueError when a setting makes no sense."""
+    bounds = Bounds(
+        memory=config.media_memory_mib * 2**20,
+        cpu=config.media_seconds,
+        wall=3.0 * config.media_seconds,
+        pixels=config.media_pixels,
+        voice=60 * config.voice_minutes,
+    )
+    scanner = Scanner(config.clamd_url, required=config.clamd_required) if config.clamd_url else None
+    return Processor(
+        config.folder / "media" / worker,
+        bounds,
+        processes=config.media_processes,
+        queue=config.media_queue,
+        scanner=scanner,
+    )
 
 
 async def _answer(process: asyncio.subprocess.Process, job: Job, told: Told) -> Done | Refused | None:

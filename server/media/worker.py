@@ -21,6 +21,7 @@ from server.media import jail
 from server.media.job import NAMES, Answer, Done, Job, Name, Progress, Refused, Rejected
 from server.media.sniff import family
 
+_OUT_OF_MEMORY = ("encoding error 1", "could not create decoder object")  # WebP's words for it
 _encode = msgspec.json.Encoder().encode
 
 
@@ -64,7 +65,7 @@ def _judged(decoder: ModuleType, source: BinaryIO, job: Job, out: Mapping[Name, 
     except OSError as error:
         return Refused("too_large_result" if error.errno == errno.EFBIG else "unreadable", _named(error))
     except Exception as error:  # decoders raise whatever comes to their mind
-        return Refused("unreadable", _named(error))
+        return Refused("over_memory" if str(error) in _OUT_OF_MEMORY else "unreadable", _named(error))
     return found
 
 
