@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import msgspec
 
-from protocol.error import Missing, Overloaded
+from protocol.error import Missing, Overloaded, RateLimited
 from protocol.link import Preview
 from server.fetch import Fetcher, FetchError, Page
 from server.heading import heading
@@ -22,7 +24,7 @@ from storage.bus import Bus
 log = logging.getLogger("onesocket.preview")
 
 _FOUND_FOR, _NOTHING_FOR = 3600, 120
-_UNDER_WAY = 64
+_UNDER_WAY, _OF_ONE = 48, 4
 _decode = msgspec.json.Decoder(Preview | None)
 
 
@@ -32,16 +34,22 @@ class Previews:
     def __init__(self, bus: Bus, fetcher: Fetcher, *, enabled: bool = True) -> None:
         self._bus, self._fetcher, self._enabled = bus, fetcher, enabled
         self._under_way: dict[str, asyncio.Task[Preview | None]] = {}
+        self._waiting: Counter[UUID] = Counter()
 
-    async def of(self, url: str) -> Preview:
+    async def of(self, url: str, account: UUID) -> Preview:
         """The preview of a URL; `missing` when there is none, for whatever reason."""
         if not self._enabled:
             raise Missing("links are not looked at here")
+        if self._waiting[account] >= _OF_ONE:
+            raise RateLimited("wait for the links that are being looked at", retry_after=1)
+        self._waiting[account] += 1
         try:
             found = await self._one(self._fetcher.target(url).url)
         except FetchError as error:
             log.debug("no preview: %s", error)
             found = None
+        finally:
+            self._waiting -= Counter([account])  # who waits for none is not counted
         if found is None:
             raise Missing("there is no preview of this link")
         return found

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from server import Config
+from server.commands import doctor
 from server.media.clamd import Scanner
 from server.media.job import Rejected
 from server.media.processor import Processor
@@ -122,6 +124,20 @@ async def test_a_clamd_that_is_away_is_no_clean_file(file: Path, tmp_path: Path)
             Scanner(wrong)
 
 
+async def _alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"PONG\0" if await reader.readexactly(6) == b"zPING\0" else b"UNKNOWN COMMAND\0")
+    await writer.drain()
+
+
+async def test_the_doctor_knows_whether_clamd_is_there() -> None:
+    async with clamd(_alive) as url:
+        assert await Scanner(url).answers()
+        assert (await doctor._scanner(Config(clamd_url=url))).state == "ok"
+    assert not await Scanner(url).answers()
+    assert (await doctor._scanner(Config(clamd_url=url))).state == "bad"
+    assert (await doctor._scanner(Config(clamd_url="clamd"))).state == "bad"
+
+
 async def test_a_file_is_scanned_before_it_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(film.picture("PNG"))
     async with clamd(saying(b"stream: Bad.Thing FOUND\0")) as url:
@@ -153,6 +169,7 @@ async def test_a_real_clamd_finds_the_test_file(tmp_path: Path) -> None:
         files = {"clean": b"hello", "bad": b"before " + EICAR + b" behind", "large": bytes(3 * 2**20)}
         for name, content in files.items():
             (tmp_path / name).write_bytes(content)
+        assert await Scanner(url).answers()
         assert await verdict(url, tmp_path / "clean") == "clean"
         assert await verdict(url, tmp_path / "bad") == "infected: Own.Test.Eicar.UNOFFICIAL"
         assert await verdict(url, tmp_path / "large") == "unscanned: clamd did not look at it"

@@ -93,6 +93,14 @@ async def test_an_account_may_ask_thirty_times_a_minute(start: Starter, connect:
     assert codes == ["missing"] * 30 + ["rate_limited"]
 
 
+async def test_an_account_waits_for_four_at_once(ann: Person, bob: Person, pages: Site) -> None:
+    pages.pages |= {f"/slow{at}": _slow for at in range(7)}
+    asked = [look(ann, pages.url(f"/slow{at}")) for at in range(6)] + [look(bob, pages.url("/slow6"))]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(one, RateLimited) for one in found] == [False] * 4 + [True] * 2 + [False]
+    assert (await look(ann, pages.url("/slow5"))).title == "slow"
+
+
 async def test_without_redis_a_page_is_asked_for_again(
     server: Server, ann: Person, pages: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,14 @@ class Scanner:
         if answer is not None:
             raise Rejected("infected", answer)
 
+    async def answers(self) -> bool:
+        """Whether somebody is there."""
+        with contextlib.suppress(OSError, TimeoutError, RuntimeError):
+            async with asyncio.timeout(self._connect), self._opened() as (reader, writer):
+                writer.write(b"zPING\0")
+                return await _until_zero(reader) == b"PONG"
+        return False
+
     async def _ask(self, source: Path) -> str | None:
         """The name of what was found, None for nothing."""
         async with self._opened() as (reader, writer):
