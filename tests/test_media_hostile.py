@@ -178,6 +178,50 @@ async def begun(processor: Processor) -> list[int]:
     return [one.pid for one in processor._running]
 
 
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from server.media.processor import Processor
+
+async def main():
+    processor = Processor(Path(sys.argv[1]))
+    job = asyncio.ensure_future(processor.run(Path(sys.argv[2]), "attachment", "", ""))
+    while not processor._running:
+        await asyncio.sleep(0.01)
+    print(*[one.pid for one in processor._running], flush=True)
+    await job
+
+asyncio.run(main())
+"""
+
+
+async def test_who_looks_at_a_file_ends_with_the_server_however_that_ends(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(large())
+    arguments = (sys.executable, "-c", SERVER, str(tmp_path / "scratch"), str(tmp_path / "large"))
+    server = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout is not None
+    looking = psutil.Process(int(await server.stdout.readline()))
+    try:
+        async with asyncio.timeout(20):
+            while not list((tmp_path / "scratch").glob("*/original")):
+                await asyncio.sleep(0.01)
+            looking.suspend()  # it does not end by itself
+            server.kill()
+            await server.wait()
+            while alive(looking):
+                await asyncio.sleep(0.01)
+    finally:
+        if alive(looking):
+            looking.kill()
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def test_more_than_may_wait_are_sent_away(begin: Starter) -> None:
     processor = begin(processes=1, queue=1)
     found = await asyncio.gather(*(judged(processor, film.picture("PNG")) for _ in range(5)))

@@ -132,9 +132,10 @@ def _landlock() -> bool:
     if ruleset < 0:
         return False
     for path in {sys.prefix, sys.base_prefix}:
-        folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        call(_LANDLOCK_ADD, ruleset, _BENEATH, struct.pack("=Qi", _READ_FILE | _READ_FOLDER, folder), 0)
-        os.close(folder)
+        with contextlib.suppress(OSError):  # then nothing of it is read
+            folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            call(_LANDLOCK_ADD, ruleset, _BENEATH, struct.pack("=Qi", _READ_FILE | _READ_FOLDER, folder), 0)
+            os.close(folder)
     done = bool(call(_LANDLOCK_RESTRICT, ruleset, 0) == 0)
     os.close(ruleset)
     return done
