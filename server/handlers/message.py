@@ -15,7 +15,6 @@ from protocol.message import (
     MessageAround,
     MessageChanged,
     MessageDelete,
-    MessageDeleted,
     MessageDeleteMany,
     MessageEdit,
     MessageEdited,
@@ -49,6 +48,7 @@ from server.fact import Change, changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
 from server.posting import extra, hashtags
+from server.removal import remove
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
 from storage import channel as channels
@@ -161,8 +161,7 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
             check(standing.allowed, _MANAGE)
             if standing.space is not None:
                 await _note(change, standing.space, channel.id, ctx.user, found)
-        await messages.delete(change.tx, channel.id, seqs)
-        seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
+        seq = await remove(change, channel.id, seqs)
     return MessageChanged(seq=seq)
 
 
