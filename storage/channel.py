@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from msgspec import Struct
 from protocol.channel import Channel, Membership, Memberships
 from protocol.codec import encode
 from protocol.message import Marks
-from storage import message
+from storage import cursor, message
 from storage.ids import new_id
 from storage.pool import Database, Row, Transaction
 from storage.standing import Standing
@@ -165,9 +165,9 @@ async def memberships(db: Database, viewer: UUID, after: str | None, limit: int)
         SELECT m.*, s.head, s.moved_at FROM member m JOIN stream s ON s.id = m.channel
          WHERE m.account = $1 AND (s.moved_at, s.id) < ($2, $3) ORDER BY s.moved_at DESC, s.id DESC LIMIT $4
     """
-    moved_at, channel = _read_cursor(after)
+    moved_at, channel = cursor.read(after, cursor.LAST)
     rows = await _memberships(db, chosen, viewer, moved_at, channel, limit + 1)
-    cursors = [f"{row['moved_at'].isoformat()} {row['id']}" for row in rows]
+    cursors = [cursor.write(row["moved_at"], row["id"]) for row in rows]
     found = [_membership(row, viewer) for row in rows[:limit]]
     size = 0
     for number, one in enumerate(found):
@@ -185,19 +185,6 @@ async def memberships_in(db: Database, viewer: UUID, channels: Sequence[UUID]) -
     """
     found = {row["id"]: _membership(row, viewer) for row in await _memberships(db, chosen, viewer, list(channels))}
     return [found[channel] for channel in channels if channel in found]
-
-
-def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
-    """Where a page begins; a cursor that is none begins at the beginning."""
-    try:
-        moved_at, _, channel = (text or "").partition(" ")
-        at = datetime.fromisoformat(moved_at)
-        return (at.astimezone(UTC), UUID(channel)) if at.tzinfo else (_END, _LAST_ID)
-    except (ValueError, OverflowError):
-        return _END, _LAST_ID
-
-
-_END, _LAST_ID = datetime.fromisoformat("9999-01-01T00:00:00+00:00"), UUID(int=2**128 - 1)
 
 
 # Making
