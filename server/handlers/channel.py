@@ -32,21 +32,13 @@ from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.frame import Nothing
 from protocol.user import User, Users
 from server import group
-from server.access import (
-    category_in,
-    channel_or_open,
-    channel_seen,
-    channels_in,
-    channels_seen,
-    in_channel,
-    in_space,
-    member_in,
-)
+from server.access import channel_or_open, channel_seen, in_channel, member_in
 from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import Order, add_channel, check_decides_nothing, check_moving, ruling
+from server.space_access import category_in, channels_in, channels_seen, in_space
 from server.structure import Resident
 from storage import channel as channels
 from storage import deed, grave, retention
