@@ -43,6 +43,7 @@ from server.structure import Resident
 from storage import channel as channels
 from storage import deed, grave, retention
 from storage import member as members_of
+from storage import membership as memberships
 from storage import space as spaces
 from storage import user as users
 from storage.standing import Standing
@@ -111,7 +112,7 @@ async def _mine(ctx: Context, channel: UUID) -> Membership:
     standing = await channel_seen(ctx, channel)
     if standing is None:
         raise Missing
-    found = await channels.membership(ctx.db, ctx.user, channel, in_space=standing.space is not None)
+    found = await memberships.get(ctx.db, ctx.user, channel, in_space=standing.space is not None)
     if found is None:
         raise Missing
     return ctx.shown(found, standing)
@@ -126,7 +127,7 @@ async def get(ctx: Context, frame: ChannelGet, channel: Standing | Channel) -> M
 @op(access=LOGGED_IN)
 async def list_(ctx: Context, frame: ChannelList) -> Memberships:
     """One's own only."""
-    page = await channels.memberships(ctx.db, ctx.user, frame.after, frame.limit)
+    page = await memberships.page(ctx.db, ctx.user, frame.after, frame.limit)
     return msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
 
 
@@ -291,7 +292,7 @@ async def mute(ctx: Context, frame: ChannelMute, channel: Standing) -> Nothing:
     """On all of one's devices."""
     async with changing(ctx.app, ctx.user) as change:
         await change.standing(ctx.user, channel.id)
-        await channels.mute(change.tx, channel, ctx.user, frame.until)
+        await memberships.mute(change.tx, channel, ctx.user, frame.until)
         seq = change.next(ctx.user)
         change.tell(ChannelMuted(stream=ctx.user, seq=seq, channel=channel.id, until=frame.until))
     return Nothing()

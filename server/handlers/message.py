@@ -51,11 +51,11 @@ from server.posting import extra, hashtags
 from server.removal import remove
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
-from storage import channel as channels
 from storage import deed, retention
+from storage import membership as memberships
 from storage import message as messages
-from storage.channel import Marked
 from storage.extra import Extra
+from storage.membership import Marked
 from storage.standing import Standing
 
 _SMALL = 50
@@ -291,7 +291,7 @@ async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -
     async with changing(ctx.app, ctx.user) as change:
         if channel.space is not None:  # who does not see it any more may still be in the space
             await change.standing(ctx.user, channel.id)
-        marked = await channels.mark(change.tx, ctx.user, channel, read, delivered)
+        marked = await memberships.mark(change.tx, ctx.user, channel, read, delivered)
         if marked is None:
             raise Missing
         if marked.moved:
