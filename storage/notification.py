@@ -30,7 +30,6 @@ _GONE = """
         NOT EXISTS (SELECT FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
         OR EXISTS (SELECT FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
 """
-NONE = Unread(unread=0, kinds=[], spaces=[])
 
 
 class Hint(Struct, frozen=True):
