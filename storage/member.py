@@ -99,15 +99,15 @@ async def beginning(db: Database, space: UUID, text: str, limit: int) -> list[Me
         SELECT {COLUMNS} FROM (
             (SELECT * FROM space_member m
               WHERE m.space = $1 AND m.name >= lower($2) AND m.name < lower($2) || chr(1114111)
-              ORDER BY m.space, m.name, m.account LIMIT $4)
+              ORDER BY m.space, m.name, m.account LIMIT $3)
             UNION
             (SELECT m.* FROM account b JOIN space_member m ON m.space = $1 AND m.account = b.id
-              WHERE lower(b.username) LIKE lower($3) || '%' AND b.deleted_at IS NULL LIMIT $4)) m
-          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $4
+              WHERE lower(b.username) ~>=~ lower($2) AND lower(b.username) ~<~ (lower($2) || chr(1114111))
+                AND b.deleted_at IS NULL LIMIT $3)) m
+          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $3
         """,
         space,
         text,
-        text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
         limit,
     )
     return [member(row) for row in rows]
