@@ -144,29 +144,7 @@ class Server:
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)
         self.port = await self.gateway.listen(encode(self._hello()))
-        jobs = (
-            self.health.run,
-            self.revocations.run,
-            self.outbox.run,
-            self.measures.run,
-            self.streams.run,
-            self.outlines.run,
-            self.presence.run,
-            self.erasures.run,
-            self.graves.run,
-            self.ruins.run,
-            self.purges.run,
-            self.schedule.run,
-            self.dues.run,
-            self.threads.run,
-            self.consequences.run,
-            self.tail.run,
-            self.search.run,
-            self._beat,
-            self._prune,
-            self._reseal,
-        )
-        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
+        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in self._jobs()]
 
     async def _storage(self) -> tuple[str, str]:
         config = self.config
@@ -216,6 +194,31 @@ class Server:
         self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
         self.measures = Measures(self)
         self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+
+    def _jobs(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What goes on in the background as long as the server runs."""
+        return (
+            self.health.run,
+            self.revocations.run,
+            self.outbox.run,
+            self.measures.run,
+            self.streams.run,
+            self.outlines.run,
+            self.presence.run,
+            self.erasures.run,
+            self.graves.run,
+            self.ruins.run,
+            self.purges.run,
+            self.schedule.run,
+            self.dues.run,
+            self.threads.run,
+            self.consequences.run,
+            self.tail.run,
+            self.search.run,
+            self._beat,
+            self._prune,
+            self._reseal,
+        )
 
     async def stop(self, reason: str = "restart") -> None:
         """Finish what is in flight, say goodbye, and stop everything that was started here."""

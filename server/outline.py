@@ -119,7 +119,6 @@ class Outlines:
         self._pool, self._structures, self._streams = pool, structures, streams
         self._changed: dict[UUID, Stream] = {}
         self._wake = asyncio.Event()
-        self.telling = False
         self._lasts: dict[UUID, int] = {}
         self._looked = asyncio.get_running_loop().time()
         self._sizes: dict[UUID, int] = {}
@@ -176,7 +175,6 @@ class Outlines:
     async def _tell_changes(self) -> None:
         while self._changed:
             id, space = self._changed.popitem()
-            self.telling = True
             audience = [ctx for ctx in space.audience if ctx.outlines is not None and id in ctx.outlines]
             try:
                 count = (await spaces.sizes(self._pool, [id])).get(id, 0) if audience else 0
@@ -185,8 +183,6 @@ class Outlines:
             except Refusal:
                 self._changed.setdefault(id, space)
                 raise
-            finally:
-                self.telling = False
 
     async def _compare(self, space: UUID, count: int, some: Sequence[Context]) -> None:
         accounts = [ctx.session.account if ctx.session is not None else UUID(int=0) for ctx in some]
