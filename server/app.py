@@ -26,6 +26,7 @@ from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
 from server.grave import Graves
@@ -175,7 +176,8 @@ class Server:
         self.consequences = Consequences(self)
         judge = Judge(Windows(self.bus))
         self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
-        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences)
+        fresh = Fresh()
+        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences, fresh)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
@@ -183,7 +185,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
