@@ -25,6 +25,7 @@ from storage import friend as friends
 from storage import member as members
 from storage import message as messages
 from storage import reaction as reactions
+from storage.reaction import Mark
 
 if TYPE_CHECKING:
     from server.app import Server
@@ -96,10 +97,10 @@ class Erasures:
                 change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))
         await self._round.breathe(account)
 
-    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, str]]) -> None:
+    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, Mark]]) -> None:
         async with changing(self._server, channel) as change:
-            for seq, emoji in some:
-                count = await reactions.remove(change.tx, channel, seq, account, emoji)
+            for seq, mark in some:
+                count = await reactions.remove(change.tx, channel, seq, account, mark)
                 if count is not None and change.holds(channel):
                     change.tell(
                         ReactionRemoved(
@@ -107,7 +108,8 @@ class Erasures:
                             seq=change.next(channel),
                             message=seq,
                             user=account,
-                            emoji=emoji,
+                            emoji=mark.emoji,
+                            custom=mark.custom,
                             count=count,
                         )
                     )

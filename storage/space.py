@@ -12,11 +12,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.channel import Channel
+from protocol.emoji import Emoji
 from protocol.permission import Overwrite, names
 from protocol.role import Role
 from protocol.space import ChannelMark, Discovered, Last, Space
+from protocol.sticker import Sticker
 from storage import channel as channels
+from storage.emoji import EMOJI
 from storage.pool import Database, Row, Transaction
+from storage.sticker import STICKERS
 
 # Of a table that goes by `p`.
 COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at, p.keeps_for"
@@ -46,6 +50,8 @@ class Layout(Struct, frozen=True):
     channels: Sequence[Channel]
     overwrites: dict[UUID, list[Overwrite]]
     rules: int
+    emoji: Sequence[Emoji]
+    stickers: Sequence[Sticker]
 
 
 async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
@@ -55,6 +61,7 @@ async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
         SELECT {COLUMNS}, p.structure, p.rules,
                ARRAY(SELECT (r.id, r.name, r.colour, r.position, r.permissions, r.apart, r.mentionable)
                        FROM role r WHERE r.space = p.id ORDER BY r.position, r.id) AS roles,
+               {EMOJI.rows}, {STICKERS.rows},
                ARRAY(SELECT ({channels.COLUMNS}) FROM channel c WHERE c.space = p.id AND c.kind <> 'thread'
                       ORDER BY c.position, c.id) AS channels,
                ARRAY(SELECT (o.channel, o.target, o.member, o.allow, o.deny)
@@ -79,6 +86,8 @@ def _layout(row: Row) -> Layout:
         channels=[Channel(**dict(zip(Channel.__struct_fields__, one, strict=True))) for one in row["channels"]],
         overwrites=overwrites,
         rules=row["rules"],
+        emoji=EMOJI.made_of(row["emoji"]),
+        stickers=STICKERS.made_of(row["sticker"]),
     )
 
 

@@ -28,8 +28,8 @@ from msgspec import Struct
 
 from protocol import channel as protocol
 from protocol import permission
+from protocol.ballot import Poll, PollOption
 from protocol.codec import encode
-from protocol.message import Poll, PollOption
 from server import group
 from storage.ids import new_id
 from storage.standing import Standing

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from protocol import message as frames
+from protocol.ballot import NewPoll
 from protocol.frame import Request
 from tests.authorization.channels import GROUP
 from tests.authorization.kinds import EVERYBODY_ELSE, OUTSIDERS
@@ -47,12 +48,12 @@ def _send_everything(world: World) -> frames.MessageSend:
 
 
 def _send_poll(world: World) -> frames.MessageSend:
-    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC) + timedelta(days=1))
+    poll = NewPoll(options=["this", "that"], closes_at=datetime.now(UTC) + timedelta(days=1))
     return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
 
 
 def _send_late_poll(world: World) -> frames.MessageSend:
-    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC))
+    poll = NewPoll(options=["this", "that"], closes_at=datetime.now(UTC))
     return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
 
 
