@@ -52,6 +52,7 @@ from server.search import Search
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.summons import Summonses
 from server.tail import Tail
 from server.thread import Threads
 from server.wire import Socket
@@ -160,6 +161,7 @@ class Server:
             self.threads.run,
             self.consequences.run,
             self.tail.run,
+            self.summonses.run,
             self.search.run,
             self._beat,
             self._prune,
@@ -206,6 +208,7 @@ class Server:
         )
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
+        self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

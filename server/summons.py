@@ -7,6 +7,8 @@ come by, at what was numbered since they looked last.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -14,12 +16,18 @@ from uuid import UUID
 from protocol.error import Forbidden, Invalid, Missing, Refusal
 from protocol.message import Message
 from protocol.permission import bits
+from server import notification
+from storage import summons
 from storage.extra import Extra
 
 if TYPE_CHECKING:
+    from server.app import Server
     from server.structure import Structure
     from storage.standing import Standing
 
+log = logging.getLogger("onesocket.summons")
+
+_EVERY, _AT_ONCE, _MOST_WAITING = 1.0, 100, 200_000
 _EVERYONE = bits(["mention_everyone"])
 
 
@@ -47,3 +55,48 @@ def check_edit(structure: Structure | None, standing: Standing, before: Message,
 def weight(message: Message | Extra) -> int:
     """How many are mentioned, as rules of a space count: a role is one, and so is everyone."""
     return len(message.mentions) + len(message.mention_roles) + message.mention_everyone
+
+
+class Summonses:
+    """Notifies members who are here: of what is new in their spaces, and when they come."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._numbers: dict[UUID, int] = {}
+        self._waiting: dict[UUID, None] = {}
+
+    def come(self, account: UUID) -> None:
+        """Somebody is here from now on."""
+        if len(self._waiting) < _MOST_WAITING:
+            self._waiting.setdefault(account)
+
+    async def run(self) -> None:
+        """Once a second; who has looked themselves meanwhile costs one row of a query."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            try:
+                await self._look()
+                while self._waiting:
+                    await self._catch_up(list(self._waiting)[:_AT_ONCE])
+            except Refusal as refusal:
+                log.debug("what was said to roles waits for the database: %s", refusal)
+
+    async def _look(self) -> None:
+        """Who hears a space in which there is something new has to look."""
+        followed = self._server.streams.spaces
+        now = await summons.numbers(self._server.pool, [one.id for one in followed]) if followed else {}
+        for space in followed:
+            if self._numbers.get(space.id, now.get(space.id)) != now.get(space.id):
+                for ctx in space.audience:
+                    if ctx.session is not None:
+                        self.come(ctx.session.account)
+        self._numbers = now
+
+    async def _catch_up(self, some: Sequence[UUID]) -> None:
+        for account in some:
+            del self._waiting[account]
+        try:
+            await notification.catch_up(self._server, some)
+        except Refusal:
+            self._waiting |= dict.fromkeys(some)
+            raise

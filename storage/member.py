@@ -134,8 +134,9 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
     """Let an account in; whether it was not there before."""
     tag = await tx.execute(
         f"""
-        INSERT INTO space_member (space, account, name, roles)
-        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END
+        INSERT INTO space_member (space, account, name, roles, summons)
+        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END,
+               (SELECT p.summons FROM space p WHERE p.id = $1)
           FROM account a WHERE a.id = $2 AND a.deleted_at IS NULL
         ON CONFLICT DO NOTHING
         """,

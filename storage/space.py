@@ -21,6 +21,7 @@ from storage import channel as channels
 from storage.emoji import EMOJI
 from storage.pool import Database, Row, Transaction
 from storage.sticker import STICKERS
+from storage.summons import MEANT
 
 # Of a table that goes by `p`.
 COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at, p.keeps_for"
@@ -221,11 +222,13 @@ async def sizes(db: Database, spaces: Sequence[UUID]) -> dict[UUID, int]:
 async def marks(db: Database, account: UUID, space: UUID, channels: Sequence[UUID]) -> list[ChannelMark]:
     """How far a member is in channels with messages."""
     rows = await db.fetch(
-        """
+        f"""
         SELECT s.id, s.last, k.muted_until,
                coalesce(k.read, CASE WHEN s.moved_at <= r.joined_at THEN s.last ELSE 0 END) AS read,
                (SELECT count(*) FROM (SELECT FROM mention x WHERE x.account = $1 AND x.channel = s.id
-                                         AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions
+                                         AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions,
+               (SELECT count(*) FROM (SELECT FROM message x WHERE x.channel = s.id
+                                         AND x.seq > coalesce(k.read, 0) AND {MEANT} LIMIT 1000) y) AS meant
           FROM stream s JOIN space_member r ON r.space = $2 AND r.account = $1
           LEFT JOIN mark k ON k.channel = s.id AND k.account = $1
          WHERE s.id = ANY ($3::uuid[]) AND s.last > 0
@@ -239,7 +242,7 @@ async def marks(db: Database, account: UUID, space: UUID, channels: Sequence[UUI
             channel=row["id"],
             last=row["last"],
             read=row["read"],
-            mentions=row["mentions"],
+            mentions=min(row["mentions"] + row["meant"], 1000),
             muted_until=row["muted_until"],
         )
         for row in rows

@@ -90,6 +90,7 @@ async def _enter(
         page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
     seen = await ctx.app.outlines.seen(me.id) if session.allows("space.list") else Seen([], [], None)
     ctx.app.hub.join(ctx, session)
+    ctx.app.summonses.come(me.id)
     ctx.app.gateway.logged_in(ctx.socket)
     ctx.app.outlines.note(ctx, seen.outlines)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
