@@ -17,9 +17,11 @@ from protocol.frame import (
     Nonce,
     Request,
     Seq,
+    SpaceId,
     Text,
     Time,
 )
+from protocol.sticker import SentSticker
 
 Mentions = Annotated[
     list[Annotated[UUID, Meta(extra={"of": None})]],
@@ -38,6 +40,7 @@ MentionEveryone = Annotated[
 Replied = Annotated[
     int, Meta(ge=1, le=2**53 - 1, extra={"of": None}, description="The seq of a message in the same channel.")
 ]
+ListCursor = Annotated[str, Meta(max_length=200, description="`next` of the page before, with all else the same.")]
 Seqs = Annotated[list[MessageSeq], Meta(min_length=1, max_length=100)]
 
 
@@ -55,15 +58,6 @@ class Forwarded(Body, frozen=True):
 
     author: UUID
     sent_at: Time
-
-
-class SentSticker(Body, frozen=True):
-    """A sticker as it was when it was sent."""
-
-    id: UUID
-    name: str
-    about: str
-    file: UUID
 
 
 class Message(Body, frozen=True, omit_defaults=True):
@@ -271,6 +265,35 @@ class MessageGet(Request[Message], tag="message.get", frozen=True):
 
     channel: ChannelId
     seq: MessageSeq
+
+
+class FoundMessage(Body, frozen=True):
+    """A message, and where it stands."""
+
+    channel: UUID
+    message: Message
+
+
+class FoundMessages(Body, frozen=True):
+    """Messages wherever they stand, the newest first; `next` asks for the page after it, None when this is the last.
+
+    A page may have fewer than were asked for, or none, and still a `next`: so much was looked at in one go.
+    """
+
+    messages: list[FoundMessage]
+    next: str | None
+
+
+class MessageMentions(Request[FoundMessages], tag="message.mentions", frozen=True):
+    """Messages of others that mention you, a role that you have, or everyone, the newest first.
+
+    In all of your channels, those of a space, or one. A new message is found within two seconds.
+    """
+
+    space: SpaceId | None = None
+    channel: Annotated[ChannelId | None, Meta(description="Either a space or a channel.")] = None
+    after: ListCursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 25
 
 
 class MessageHistory(Request[Messages], tag="message.history", frozen=True):

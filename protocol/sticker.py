@@ -19,6 +19,15 @@ class Sticker(Body, frozen=True):
     file: UUID
 
 
+class SentSticker(Body, frozen=True):
+    """A sticker as it was when it was sent."""
+
+    id: UUID
+    name: str
+    about: str
+    file: UUID
+
+
 class Stickers(Body, frozen=True):
     """All of a space, by name."""
 

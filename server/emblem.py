@@ -14,8 +14,7 @@ from msgspec.structs import replace
 
 from protocol.emoji import Emoji
 from protocol.error import Conflict, Missing
-from protocol.message import SentSticker
-from protocol.sticker import Sticker
+from protocol.sticker import SentSticker, Sticker
 from server.rule import Bind, Rule
 from server.space import ruling
 from storage.emblem import E, Emblems

@@ -13,7 +13,8 @@ from msgspec import structs
 from protocol.ballot import Poll
 from protocol.codec import encode
 from protocol.error import Refusal
-from protocol.message import Message, MessageSend, MessageSent, SentSticker
+from protocol.message import Message, MessageSend, MessageSent
+from protocol.sticker import SentSticker
 from server.audience import Batch
 from server.core import frame
 from server.later import Later

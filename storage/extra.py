@@ -7,7 +7,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.ballot import Poll
-from protocol.message import Forwarded, SentSticker
+from protocol.message import Forwarded
+from protocol.sticker import SentSticker
 
 
 class Extra(Struct, frozen=True, omit_defaults=True):

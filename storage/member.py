@@ -127,6 +127,12 @@ async def spaces(db: Database, account: UUID, after: UUID | None, limit: int) ->
     return [row["space"] for row in rows]
 
 
+async def roles(db: Database, account: UUID) -> set[UUID]:
+    """The roles that an account has, wherever; there may be some that are no more."""
+    rows = await db.fetch("SELECT unnest(m.roles) AS role FROM space_member m WHERE m.account = $1", account)
+    return {row["role"] for row in rows}
+
+
 # Changing
 
 

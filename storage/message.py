@@ -9,18 +9,9 @@ from uuid import UUID
 import msgspec
 
 from protocol.ballot import Poll
-from protocol.message import (
-    Forwarded,
-    Message,
-    Messages,
-    ReactionCount,
-    Reader,
-    Readers,
-    Revision,
-    Revisions,
-    SentSticker,
-)
+from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
 from protocol.parts import PAGE_BYTES, fitting
+from protocol.sticker import SentSticker
 from storage.pool import Database, Row
 from storage.standing import ACCESS, Standing
 

@@ -99,6 +99,9 @@ def mention(one: UUID) -> str:
     return "!" + _short(one)
 
 
+ANY_HASHTAG = "'#':*"  # as PostgreSQL is asked
+
+
 def hashtag(tag: str) -> str:
     """How it is tagged."""
     return "#" + "".join(character for character in fold(tag) if character.isalnum())
@@ -118,6 +121,8 @@ def marks(message: Message) -> list[str]:
     found = [author(message.author)]
     if message.mentions or message.mention_roles or message.mention_everyone:
         found += [having("mention"), *map(mention, (*message.mentions, *message.mention_roles))]
+        if message.mention_roles:
+            found.append(having("role"))
         if message.mention_everyone:
             found.append(having("everyone"))
     if message.hashtags:

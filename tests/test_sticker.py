@@ -5,9 +5,9 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 from protocol.ballot import NewPoll
-from protocol.message import MessageDelete, MessageEdit, MessageForward, MessageSend, SentSticker
+from protocol.message import MessageDelete, MessageEdit, MessageForward, MessageSend
 from protocol.space import SpaceChanged
-from protocol.sticker import Sticker, StickerCreate, StickerDelete, StickerList, StickerUpdate
+from protocol.sticker import SentSticker, Sticker, StickerCreate, StickerDelete, StickerList, StickerUpdate
 from server import Server, emblem
 from tests.chat import group, history, refused
 from tests.club import Club, club

@@ -10,6 +10,7 @@ from protocol.codec import encode
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.message import (
     Forwarded,
+    FoundMessages,
     Marks,
     Message,
     MessageAround,
@@ -25,6 +26,7 @@ from protocol.message import (
     MessageHistory,
     MessageMarkDelivered,
     MessageMarkRead,
+    MessageMentions,
     MessagePin,
     MessagePinned,
     MessagePins,
@@ -41,8 +43,8 @@ from protocol.message import (
     Revisions,
 )
 from protocol.permission import Permission, bits
-from server import notification, poll, summons
-from server.access import Undecided, in_channel, message_in, sending
+from server import listing, notification, poll, summons
+from server.access import Undecided, in_channel, in_space, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import Change, changing
@@ -51,6 +53,7 @@ from server.page import MOST_BYTES, SIZE, Page
 from server.posting import extra, extra_in_space, hashtags
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
+from server.structure import Resident
 from storage import channel as channels
 from storage import deed, retention
 from storage import message as messages
@@ -236,6 +239,14 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
 async def get(ctx: Context, frame: MessageGet, channel: Standing, message: Message) -> Message:
     """As the rule found it."""
     return message
+
+
+@op(access=LOGGED_IN & in_space() & in_channel("history"), limit="120/m")
+async def mentions(
+    ctx: Context, frame: MessageMentions, space: Resident | None, channel: Standing | None
+) -> FoundMessages:
+    """Only what the asker may read now."""
+    return await listing.mentions(ctx, await listing.where(ctx, space, channel), frame)
 
 
 @op(access=LOGGED_IN & in_channel("history"))
