@@ -23,12 +23,6 @@ Custom = Annotated[
 ]
 
 
-def check_one(emoji: str | None, custom: UUID | None) -> None:
-    """Refuse a reaction that says nothing, or two things."""
-    if (emoji is None) == (custom is None):
-        raise ValueError("either an emoji or one of the space's, in field `emoji`")
-
-
 class ReactionAdded(ChannelFact, tag="reaction.added", frozen=True):
     """Somebody put an emoji under a message; `count` of it are there now."""
 
@@ -57,9 +51,6 @@ class ReactionAdd(Request[MessageChanged], tag="reaction.add", frozen=True):
     emoji: Emoji | None = None
     custom: Annotated[EmojiId | None, Meta(description="Instead of that, one of the space's.")] = None
 
-    def __post_init__(self) -> None:
-        check_one(self.emoji, self.custom)
-
 
 class ReactionRemove(Request[MessageChanged], tag="reaction.remove", frozen=True):
     """Take your emoji away; again is no error."""
@@ -70,9 +61,6 @@ class ReactionRemove(Request[MessageChanged], tag="reaction.remove", frozen=True
     custom: Annotated[
         UUID | None, Meta(extra={"of": None}, description="Instead of that, one of the space's, or that was.")
     ] = None
-
-    def __post_init__(self) -> None:
-        check_one(self.emoji, self.custom)
 
 
 class Reaction(Body, frozen=True):

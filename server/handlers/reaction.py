@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from protocol.emoji import Emoji
-from protocol.error import Conflict, Missing
+from protocol.error import Conflict, Invalid, Missing
 from protocol.message import Message, MessageChanged
 from protocol.reaction import (
     ReactionAdd,
@@ -33,6 +33,7 @@ async def add(
     ctx: Context, frame: ReactionAdd, channel: Standing, message: Message, emoji: Emoji | None
 ) -> MessageChanged:
     """By whoever may react there."""
+    _check(frame)
     async with changing(ctx.app, channel.id) as change:
         standing = await change.standing(ctx.user, channel.id, "react")
         held = await messages.held(change.tx, channel.id, [message.seq])
@@ -47,10 +48,19 @@ async def add(
         return _told(change, ReactionAdded, channel.id, message.seq, ctx.user, mark, count)
 
 
+def _check(frame: ReactionAdd | ReactionRemove) -> None:
+    if (frame.emoji is None) == (frame.custom is None):
+        raise Invalid("either an emoji or one of the space's", field="emoji")
+
+
+def _plain(frame: ReactionAdd | ReactionRemove) -> Mark:
+    return Mark(frame.emoji or "", frame.custom)
+
+
 async def _new(change: Change, channel: Standing, message: Message, frame: ReactionAdd) -> Mark:
     """What is put there; one of the space's goes by the name under which it stands there already."""
     if frame.custom is None:
-        return Mark(frame.emoji or "")
+        return _plain(frame)
     now = await EMOJI.get(change.tx, channel.space, frame.custom) if channel.space is not None else None
     if now is None:
         raise Missing
@@ -78,12 +88,13 @@ def _told(
 @op(access=LOGGED_IN & in_channel("history") & message_in(), limit="120/m")
 async def remove(ctx: Context, frame: ReactionRemove, channel: Standing, message: Message) -> MessageChanged:
     """One's own only; also of an emoji that is no more."""
+    _check(frame)
     async with changing(ctx.app, channel.id) as change:
         await change.standing(ctx.user, channel.id, "react")
-        mark = Mark(frame.emoji or "")
-        if frame.custom is not None:
-            held = await messages.held(change.tx, channel.id, [message.seq])
-            mark = (_there(held[0], frame.custom) if held else None) or Mark("", frame.custom)
+        held = await messages.held(change.tx, channel.id, [message.seq]) if frame.custom is not None else []
+        mark = _there(held[0], frame.custom) if held and frame.custom is not None else _plain(frame)
+        if mark is None:
+            return MessageChanged(seq=0)
         count = await reactions.remove(change.tx, channel.id, message.seq, ctx.user, mark)
         if count is None:
             return MessageChanged(seq=0)

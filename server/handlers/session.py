@@ -90,7 +90,6 @@ async def _enter(
         page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
     seen = await ctx.app.outlines.seen(me.id) if session.allows("space.list") else Seen([], [], None)
     ctx.app.hub.join(ctx, session)
-    ctx.app.summonses.come(me.id)
     ctx.app.gateway.logged_in(ctx.socket)
     ctx.app.outlines.note(ctx, seen.outlines)
     ctx.wants = frozenset(_EVERYTHING if wants is None else wants)
@@ -113,11 +112,14 @@ async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int])
     if "messages" not in ctx.wants or ctx.session is None or not ctx.session.allows("message.history"):
         known = {place.id for place in places}
         return [stream for stream in cursors if stream not in known]
+    account = ctx.session.account
     try:
-        return await ctx.app.streams.join(ctx, places, cursors)
+        reset = await ctx.app.streams.join(ctx, places, cursors)
     except BaseException:
         ctx.leave()  # who is told no is not half in
         raise
+    ctx.app.summonses.come(account)  # now that it hears of what is new from now on
+    return reset
 
 
 def _still(ctx: Context, opened: SessionOpened) -> SessionOpened:
