@@ -20,6 +20,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "direct": ("t.channel",),
     "draft": ("t.account", "t.channel"),
     "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
+    "emoji": ("t.space",),
     "fact": ("t.stream",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
@@ -53,7 +54,9 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "follow": ("t.account", "t.thread"),
     "space": ("t.id",),
     "space_member": ("t.account", "t.space"),
+    "sticker": ("t.space",),
     "stream": ("t.id",),
+    "summons": ("t.space", _MESSAGE),
     "thread": ("t.id", "t.parent"),
     "vote": ("t.account", _MESSAGE),
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from protocol import message as frames
 from protocol.ballot import NewPoll
@@ -99,6 +99,14 @@ _readers = _in_group(frames.MessageReaders, seq=1)
 def _page(*seqs: int) -> Any:
     """Whether a reply has just these messages."""
     return lambda reply: [one["seq"] for one in reply["messages"]] == list(seqs)
+
+
+def _found(*seqs: int) -> Any:
+    return lambda reply: [one["message"]["seq"] for one in reply["messages"]] == list(seqs)
+
+
+def _club(world: World) -> UUID:
+    return world.spaces["club"].id
 
 
 _SAYING = {
@@ -218,6 +226,21 @@ _READING = {
     "history: after a seq": Sample(changed(_history, after=1), proves=_page(*SEEN[1:])),
     "around": Sample(_in_group(frames.MessageAround, seq=5), proves=_page(*SEEN)),
     "pins": Sample(_in_group(frames.MessagePins), proves=_page(1)),
+    "mentions": Sample(
+        _in_group(frames.MessageMentions),
+        proves=_found(6, 2),
+        wrong={
+            "in both": Wrong(
+                "invalid", changed(_in_group(frames.MessageMentions), space=lambda world: world.spaces["club"].id)
+            )
+        },
+    ),
+    "mentions: in a space": Sample(
+        lambda world: frames.MessageMentions(space=world.spaces["club"].id), in_space=True, proves=_found(2, 6, 1)
+    ),
+    "mentions: anywhere": Sample(
+        lambda world: frames.MessageMentions(), outsiders=frozenset(), proves=lambda reply: len(reply["messages"]) > 3
+    ),
     "revisions": Sample(_in_group(frames.MessageRevisions, seq=2), proves=lambda reply: len(reply["revisions"]) == 1),
 }
 
