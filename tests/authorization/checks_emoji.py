@@ -1,7 +1,7 @@
 """Functions that decide about emoji, stickers, and mentions of roles, without one of their checks."""
 
 from server import grant, listing, posting, summons
-from server.handlers import hashtag, reaction
+from server.handlers import hashtag
 from tests.authorization.checks import Text
 
 _SENDING, _LISTING = ("message.send",), ("message.mentions", "hashtag.list")
@@ -13,5 +13,4 @@ TEXTS = (
     Text(grant.Grants, "_unfit", "if found is None", "if False", _SENDING),
     Text(listing, "where", "space is not None and channel is not None", "False", _LISTING),
     Text(hashtag, "top", "space is None and channel is None", "False", ("hashtag.top",)),
-    Text(reaction, "_new", "if now is None", "if False", ("reaction.add",)),
 )

@@ -357,7 +357,6 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("automod.delete", "rule"): _ruling,
     ("emoji.update", "emoji"): _any_of("emoji", " ORDER"),
     ("emoji.delete", "emoji"): _any_of("emoji", " AND e.id = $2"),
-    ("reaction.add", "custom"): _any_of("emoji", " AND e.id = $2"),
     ("sticker.update", "sticker"): _any_of("sticker", " ORDER"),
     ("sticker.delete", "sticker"): _any_of("sticker", " AND e.id = $2"),
     ("scheduled.update", "scheduled"): _scheduled,

@@ -7,12 +7,6 @@ _SUMMONED = "notification.list: what was said to everyone"
 QUERIES = (
     *each("FROM emoji e WHERE {e.space = $1 AND e.nonce = $2}", "emoji.create"),
     *each("FROM sticker e WHERE {e.space = $1 AND e.nonce = $2}", "sticker.create"),
-    query("UPDATE emoji SET name = $3 WHERE space = $1 AND id = $2", "id = $2", "emoji.update"),
-    query("name = $3, about = $4 WHERE space = $1 AND id = $2", "id = $2", "sticker.update"),
-    query("DELETE FROM emoji WHERE space = $1 AND id = $2", "id = $2", "emoji.delete"),
-    query("DELETE FROM sticker WHERE space = $1 AND id = $2", "id = $2", "sticker.delete"),
-    query("FROM emoji e WHERE e.space = p.id", "e.space = p.id", "emoji.list", "space.get"),
-    query("FROM sticker e WHERE e.space = p.id", "e.space = p.id", "sticker.list", "space.get"),
     query("FROM space_member m WHERE m.account = $1", "m.account = $1", "message.mentions"),
     query("WHERE m.account = ANY ($1::uuid[]) AND p.summons", "m.account = ANY ($1::uuid[])", _SUMMONED),
     query("WHERE u.space = r.space AND u.number", "u.space = r.space", _SUMMONED),

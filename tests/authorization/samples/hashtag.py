@@ -4,7 +4,7 @@ from typing import Any
 
 from protocol import hashtag as frames
 from tests.authorization.sample import Making, Sample, Wrong
-from tests.authorization.samples.proofs import changed
+from tests.authorization.samples.proofs import changed, into
 
 
 def _tag(channel: str, seq: int) -> Any:
@@ -29,18 +29,29 @@ def _counted(count: int) -> Any:
 
 _GROUP, _CLUB = {"channel": _id("channels", "group")}, {"space": _id("spaces", "club")}
 _HALL = {"channel": _id("channels", "hall")}
-_BOTH = {"both": Wrong("invalid", _list("hall", 2, **_CLUB, **_HALL))}
+_WRONG = {
+    "both": Wrong("invalid", _list("hall", 2, **_CLUB, **_HALL)),
+    "where I do not read": Wrong("forbidden", into(_list("blank", 1), "blank")),
+}
+
+
+def _top(world: World) -> frames.HashtagTop:
+    return frames.HashtagTop(channel=world.channels["group"].id)
+
 
 SAMPLES = {
-    "list": Sample(_list("group", 2, **_GROUP), proves=_seqs(2), wrong=_BOTH),
+    "list": Sample(_list("group", 2, **_GROUP), proves=_seqs(2), wrong=_WRONG),
     "list: in a space": Sample(_list("hall", 2, **_CLUB), proves=_seqs(2)),
     "list: of what I have hidden": Sample(_list("group", 3, **_GROUP), proves=_seqs()),
     "list: where I do not see it": Sample(_list("attic", 1, **_CLUB), proves=_seqs()),
     "list: anywhere, of another space": Sample(_list("stove", 1), outsiders=frozenset(), proves=_seqs()),
     "top": Sample(
-        lambda world: frames.HashtagTop(channel=world.channels["group"].id),
-        proves=_counted(6),
-        wrong={"nowhere": Wrong("invalid", lambda world: frames.HashtagTop())},
+        _top,
+        proves=_counted(5),
+        wrong={
+            "nowhere": Wrong("invalid", lambda world: frames.HashtagTop()),
+            "where I do not read": Wrong("forbidden", into(_top, "blank")),
+        },
     ),
     "top: in a space": Sample(
         lambda world: frames.HashtagTop(space=world.spaces["club"].id, limit=50), proves=lambda reply: reply["messages"]

@@ -236,7 +236,7 @@ _READING = {
         },
     ),
     "mentions: in a space": Sample(
-        lambda world: frames.MessageMentions(space=world.spaces["club"].id), in_space=True, proves=_found(2, 6, 1)
+        lambda world: frames.MessageMentions(space=world.spaces["club"].id), in_space=True, proves=_found(1, 6, 2)
     ),
     "mentions: anywhere": Sample(
         lambda world: frames.MessageMentions(), outsiders=frozenset(), proves=lambda reply: len(reply["messages"]) > 3
