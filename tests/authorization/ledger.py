@@ -62,8 +62,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
 }
 # Whose rows of a table are depends on what stands in another.
 LOOKS_INTO = {"mail": "account"}
-# What a refused try may leave: when somebody was last here, and that something was tried.
-COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}
+# What a refused try may leave: when somebody was last here, and up to where they have looked.
+COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at"), ("space_member", "summons")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from protocol import hashtag as frames
 from tests.authorization.sample import Making, Sample, Wrong
 from tests.authorization.samples.proofs import changed, into
+from tests.authorization.world import World
 
 
 def _tag(channel: str, seq: int) -> Any:

@@ -92,7 +92,7 @@ _pin = _in_group(frames.MessagePin, seq=2)
 _unpin = _in_group(frames.MessageUnpin, seq=1)
 _read = _in_group(frames.MessageMarkRead, seq=9)
 _delivered = _in_group(frames.MessageMarkDelivered, seq=9)
-_history = _in_group(frames.MessageHistory)
+_history, _mentions = _in_group(frames.MessageHistory), _in_group(frames.MessageMentions)
 _readers = _in_group(frames.MessageReaders, seq=1)
 
 
@@ -227,12 +227,11 @@ _READING = {
     "around": Sample(_in_group(frames.MessageAround, seq=5), proves=_page(*SEEN)),
     "pins": Sample(_in_group(frames.MessagePins), proves=_page(1)),
     "mentions": Sample(
-        _in_group(frames.MessageMentions),
+        _mentions,
         proves=_found(6, 2),
         wrong={
-            "in both": Wrong(
-                "invalid", changed(_in_group(frames.MessageMentions), space=lambda world: world.spaces["club"].id)
-            )
+            "in both": Wrong("invalid", changed(_mentions, space=_club)),
+            "where I do not read": Wrong("forbidden", into(_mentions, "blank")),
         },
     ),
     "mentions: in a space": Sample(

@@ -62,7 +62,6 @@ SAMPLES = {
         _list,
         by="tom",
         prepare=_SUMMONED,
-        touches=frozenset({"club", "hut", "fair", "den"}),
         told={"notification.created": frozenset({"tom"})},
         proves=lambda reply: [one["kind"] for one in reply["notifications"]] == ["mention_role", *_TOMS],
     ),
