@@ -26,7 +26,8 @@ _SUMMONED = """
         SELECT c.space, m.channel, m.seq, row_number() OVER (PARTITION BY c.space ORDER BY m.channel, m.seq) AS n
           FROM message m JOIN channel c ON c.id = m.channel JOIN space_member r ON r.space = c.space
          WHERE r.account = $1 AND (m.mention_everyone OR m.mention_roles IS NOT NULL)
-    ), p AS (UPDATE space SET summons = 100 WHERE id IN (SELECT space FROM new))
+    ), p AS (UPDATE space SET summons = 100 WHERE id IN (SELECT space FROM new)
+    ), r AS (UPDATE space_member SET summons = 0)
     INSERT INTO summons SELECT space, n, channel, seq, '{}', true FROM new
 """
 _TOMS = ("friend_request", "mention")
