@@ -26,6 +26,7 @@ from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
 from server.grave import Graves
@@ -144,30 +145,7 @@ class Server:
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)
         self.port = await self.gateway.listen(encode(self._hello()))
-        jobs = (
-            self.health.run,
-            self.revocations.run,
-            self.outbox.run,
-            self.measures.run,
-            self.streams.run,
-            self.outlines.run,
-            self.presence.run,
-            self.erasures.run,
-            self.graves.run,
-            self.ruins.run,
-            self.purges.run,
-            self.schedule.run,
-            self.dues.run,
-            self.threads.run,
-            self.consequences.run,
-            self.tail.run,
-            self.summonses.run,
-            self.search.run,
-            self._beat,
-            self._prune,
-            self._reseal,
-        )
-        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
+        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in self._jobs()]
 
     async def _storage(self) -> tuple[str, str]:
         config = self.config
@@ -199,7 +177,8 @@ class Server:
         self.consequences = Consequences(self)
         judge = Judge(Windows(self.bus))
         self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
-        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences)
+        fresh = Fresh()
+        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences, fresh)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
@@ -207,7 +186,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
         self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
@@ -217,6 +196,32 @@ class Server:
         self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
         self.measures = Measures(self)
         self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+
+    def _jobs(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What goes on in the background as long as the server runs."""
+        return (
+            self.health.run,
+            self.revocations.run,
+            self.outbox.run,
+            self.measures.run,
+            self.streams.run,
+            self.outlines.run,
+            self.presence.run,
+            self.erasures.run,
+            self.graves.run,
+            self.ruins.run,
+            self.purges.run,
+            self.schedule.run,
+            self.dues.run,
+            self.threads.run,
+            self.consequences.run,
+            self.tail.run,
+            self.summonses.run,
+            self.search.run,
+            self._beat,
+            self._prune,
+            self._reseal,
+        )
 
     async def stop(self, reason: str = "restart") -> None:
         """Finish what is in flight, say goodbye, and stop everything that was started here."""

@@ -14,16 +14,15 @@ from uuid import UUID
 
 from protocol.error import Missing
 from protocol.friend import FriendRemoved
-from protocol.message import MessageDeleted
 from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
 from server import group, notification, poll, space
 from server.chore import Round
 from server.fact import changing
+from server.removal import take_back
 from storage import erasure
 from storage import friend as friends
 from storage import member as members
-from storage import message as messages
 from storage import reaction as reactions
 from storage.reaction import Mark
 
@@ -54,7 +53,8 @@ class Erasures:
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
                 for some in parts(seqs, _AT_ONCE):
-                    await self._empty(account, channel, some)
+                    await take_back(self._server, channel, some)
+                    await self._round.breathe(account)
         while given := await erasure.reactions(self._server.pool, account, _REACTIONS):
             for channel, emojis in given.items():
                 for few in parts(emojis, _REACTIONS_AT_ONCE):
@@ -86,15 +86,6 @@ class Erasures:
     async def _leave(self, account: UUID, channel: UUID) -> None:
         with contextlib.suppress(Missing):  # it was put out meanwhile
             await group.exit(self._server, channel, account, by=account)
-        await self._round.breathe(account)
-
-    async def _empty(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
-        async with changing(self._server, channel) as change:
-            left = sorted(one.seq for one in await messages.held(change.tx, channel, seqs))
-            if left:
-                await messages.delete(change.tx, channel, left)
-            if left and change.holds(channel):
-                change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))
         await self._round.breathe(account)
 
     async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, Mark]]) -> None:

@@ -10,8 +10,8 @@ from protocol.channel import Memberships
 from protocol.codec import encode
 from protocol.search import Hit, Hits, Part, SearchMessages
 from server.reach import Reach
-from storage import channel as channel_rows
 from storage import finding, words
+from storage import membership as memberships
 from storage import query as queries
 from storage.finding import Found
 from storage.pool import Pool
@@ -99,7 +99,7 @@ async def channels(db: Pool, viewer: UUID, text: str, limit: int) -> Memberships
     queries.check(wanted)
     scores = {one.id: max((fit(wanted, name) for name in one.names), default=0) for one in await _named(db, viewer)}
     best = sorted((id for id, score in scores.items() if score), key=lambda id: -scores[id])[:limit]
-    return Memberships(channels=await channel_rows.memberships_in(db, viewer, best), next=None)
+    return Memberships(channels=await memberships.among(db, viewer, best), next=None)
 
 
 async def _named(db: Pool, viewer: UUID) -> list[finding.Named]:

@@ -17,6 +17,7 @@ from protocol.message import Message, MessageSend, MessageSent
 from protocol.sticker import SentSticker
 from server.audience import Batch
 from server.core import frame
+from server.fresh import Fresh
 from server.later import Later
 from server.stream import Streams
 from storage.entry import Entry
@@ -66,8 +67,8 @@ class Again(Post):
 class Posting:
     """Takes messages from handlers, and hands what was stored to the streams."""
 
-    def __init__(self, pool: Pool, grants: Grants, streams: Streams, consequences: Consequences) -> None:
-        self._streams, self._consequences = streams, consequences
+    def __init__(self, pool: Pool, grants: Grants, streams: Streams, consequences: Consequences, fresh: Fresh) -> None:
+        self._streams, self._consequences, self._fresh = streams, consequences, fresh
         self.journal = Journal(pool.lane(), grants.decide, self._committed)
 
     def send(
@@ -104,8 +105,9 @@ class Posting:
     def _frame(self, entry: Entry) -> bytes:
         stream = self._streams.get(entry.channel)
         key = stream.key if stream is not None else str(entry.channel).encode()
-        body = encode(message(entry))
-        return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), body))
+        said = message(entry)
+        self._fresh.keep(entry.channel, said)
+        return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), encode(said)))
 
 
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:

@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from protocol.message import Message
 from protocol.search import SearchMessages
+from storage import cursor, words
 from storage import message as messages
 from storage import query as queries
-from storage import words
 from storage.pool import Database, Row
 from storage.query import Asked, Query
 from storage.tail import COLUMNS
@@ -32,11 +32,6 @@ _LOOKED_AT = 6000
 _RANKED, _COMMON = 500, 60
 _PATIENCE = 2.0
 _HALF_LIFE = 30 * 86400.0
-_BEGINNING, _END = (
-    datetime.fromisoformat("0001-01-02T00:00:00+00:00"),
-    datetime.fromisoformat("9999-01-01T00:00:00+00:00"),
-)
-_NO_ID, _LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 Position = tuple[datetime, UUID, int]  # newer ones are greater
 
 
@@ -108,8 +103,8 @@ class _Search:
 
     def __init__(self, db: Database, channels: Sequence[UUID], asked: Asked, frame: SearchMessages) -> None:
         self._db, self._channels, self._asked, self._frame = db, channels, asked, frame
-        self._since = frame.since or _BEGINNING
-        self._top: Position = (frame.until or _END, _NO_ID, 0)
+        self._since = frame.since or cursor.FIRST[0]
+        self._top: Position = (frame.until or cursor.LAST[0], cursor.FIRST[1], 0)
         self._values = [one for one in (asked.words, asked.patterns) if one]
 
     def _condition(self, first: int) -> str:
@@ -189,7 +184,7 @@ class _Search:
     async def by_rank(self, wanted: str) -> Candidates:
         """The best of the newest ones; the first page says which those are."""
         began, worst = _read_rank(self._frame.after)
-        top = min(self._top, (began, _LAST_ID, 2**62))
+        top = min(self._top, (began, cursor.LAST[1], 2**62))
         found, end = await self._look(top, _RANKED)
         if end is not None and len(found) < _COMMON and self._asked.indexed:
             with suppress(TimeoutError):
@@ -238,8 +233,7 @@ def _position(one: Position) -> str:
 def _read_position(text: str | None) -> Position | None:
     try:
         at, channel, seq = (text or "").split(" ")
-        found = datetime.fromisoformat(at)
-        return (found.astimezone(UTC), UUID(channel), min(int(seq), 2**62)) if found.tzinfo else None
+        return cursor.moment(at), UUID(channel), min(int(seq), 2**62)
     except (ValueError, OverflowError):
         return None
 
@@ -248,12 +242,12 @@ def _read_rank(text: str | None) -> tuple[datetime, tuple[float, Position]]:
     """When it began, and behind which score and position it goes on."""
     try:
         at, score, rest = (text or "").split(" ", 2)
-        began, position = datetime.fromisoformat(at), _read_position(rest)
-        if began.tzinfo and position is not None:
-            return began.astimezone(UTC), (float(score), position)
+        began, position = cursor.moment(at), _read_position(rest)
+        if position is not None:
+            return began, (float(score), position)
     except (ValueError, OverflowError):
         pass
-    return datetime.now(UTC), (float("inf"), (_END, _LAST_ID, 0))
+    return datetime.now(UTC), (float("inf"), (*cursor.LAST, 0))
 
 
 # What was found

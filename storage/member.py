@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.member import Ban, Bans, Member, Members
 from protocol.user import User
-from storage import stats
+from storage import cursor, stats
 from storage import user as users
 from storage.pool import Database, Row, Transaction
 
@@ -99,15 +99,15 @@ async def beginning(db: Database, space: UUID, text: str, limit: int) -> list[Me
         SELECT {COLUMNS} FROM (
             (SELECT * FROM space_member m
               WHERE m.space = $1 AND m.name >= lower($2) AND m.name < lower($2) || chr(1114111)
-              ORDER BY m.space, m.name, m.account LIMIT $4)
+              ORDER BY m.space, m.name, m.account LIMIT $3)
             UNION
             (SELECT m.* FROM account b JOIN space_member m ON m.space = $1 AND m.account = b.id
-              WHERE lower(b.username) LIKE lower($3) || '%' AND b.deleted_at IS NULL LIMIT $4)) m
-          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $4
+              WHERE lower(b.username) ~>=~ lower($2) AND lower(b.username) ~<~ (lower($2) || chr(1114111))
+                AND b.deleted_at IS NULL LIMIT $3)) m
+          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $3
         """,
         space,
         text,
-        text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
         limit,
     )
     return [member(row) for row in rows]
@@ -259,7 +259,7 @@ async def banned(db: Database, space: UUID, account: UUID) -> bool:
 
 async def bans(db: Database, space: UUID, after: str | None, limit: int) -> Bans:
     """Who is kept out, in the order in which that was decided."""
-    at, account = _read_cursor(after)
+    at, account = cursor.read(after, cursor.FIRST)
     rows = await db.fetch(
         f"""
         SELECT {users.COLUMNS}, b.by, b.reason, b.at FROM ban b JOIN account a ON a.id = b.account
@@ -271,17 +271,4 @@ async def bans(db: Database, space: UUID, after: str | None, limit: int) -> Bans
         limit + 1,
     )
     found = [Ban(user=users.user_of(row), by=row["by"], reason=row["reason"], at=row["at"]) for row in rows[:limit]]
-    return Bans(bans=found, next=f"{found[-1].at.isoformat()} {found[-1].user.id}" if len(rows) > limit else None)
-
-
-_BEGINNING = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
-    """Where a page begins; a cursor that is none begins at the beginning."""
-    try:
-        at, _, account = (text or "").partition(" ")
-        moment = datetime.fromisoformat(at)
-        return (moment, UUID(account)) if moment.tzinfo else (_BEGINNING, UUID(int=0))
-    except (ValueError, OverflowError):
-        return _BEGINNING, UUID(int=0)
+    return Bans(bans=found, next=cursor.write(found[-1].at, found[-1].user.id) if len(rows) > limit else None)

@@ -24,13 +24,13 @@ from storage.pool import Database, Row, Transaction
 
 KEPT = 1000
 COLUMNS = "n.id, n.kind, n.by, n.at, n.read, n.space, n.channel, n.seq AS message"
-# About a message that was taken back, or that its account has hidden.
+# About a message that was taken back, or that its account has hidden. Counted, since EXISTS may be answered by reading
+# all messages there are.
 _GONE = """
     n.channel IS NOT NULL AND (
-        NOT EXISTS (SELECT FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
-        OR EXISTS (SELECT FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
+        0 = (SELECT count(*) FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
+        OR 0 < (SELECT count(*) FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
 """
-NONE = Unread(unread=0, kinds=[], spaces=[])
 
 
 class Hint(Struct, frozen=True):

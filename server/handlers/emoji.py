@@ -3,11 +3,11 @@
 from protocol.emoji import Emoji, EmojiCreate, EmojiDelete, EmojiList, Emojis, EmojiUpdate
 from protocol.frame import Nothing
 from server import emblem
-from server.access import in_space
 from server.context import Context
 from server.emblem import EMOJIS, emoji_in
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage.ids import new_id
 

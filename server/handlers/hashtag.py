@@ -4,10 +4,11 @@ from protocol.error import Invalid
 from protocol.hashtag import HashtagList, Hashtags, HashtagTop
 from protocol.message import FoundMessages
 from server import listing
-from server.access import in_channel, in_space
+from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage.standing import Standing
 

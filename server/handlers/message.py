@@ -16,7 +16,6 @@ from protocol.message import (
     MessageAround,
     MessageChanged,
     MessageDelete,
-    MessageDeleted,
     MessageDeleteMany,
     MessageEdit,
     MessageEdited,
@@ -44,21 +43,23 @@ from protocol.message import (
 )
 from protocol.permission import Permission, bits
 from server import listing, notification, poll, summons
-from server.access import Undecided, in_channel, in_space, message_in, sending
+from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import Change, changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
 from server.posting import extra, extra_in_space, hashtags
+from server.removal import remove
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
+from server.space_access import in_space
 from server.structure import Resident
-from storage import channel as channels
 from storage import deed, retention
+from storage import membership as memberships
 from storage import message as messages
-from storage.channel import Marked
 from storage.extra import Extra
+from storage.membership import Marked
 from storage.standing import Standing
 
 _SMALL = 50
@@ -177,8 +178,7 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
             check(standing.allowed, _MANAGE)
             if standing.space is not None:
                 await _note(change, standing.space, channel.id, ctx.user, found)
-        await messages.delete(change.tx, channel.id, seqs)
-        seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
+        seq = await remove(change, channel.id, seqs)
     return MessageChanged(seq=seq)
 
 
@@ -316,7 +316,7 @@ async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -
     async with changing(ctx.app, ctx.user) as change:
         if channel.space is not None:  # who does not see it any more may still be in the space
             await change.standing(ctx.user, channel.id)
-        marked = await channels.mark(change.tx, ctx.user, channel, read, delivered)
+        marked = await memberships.mark(change.tx, ctx.user, channel, read, delivered)
         if marked is None:
             raise Missing
         if marked.moved:

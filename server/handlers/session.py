@@ -30,7 +30,7 @@ from server.router import op
 from server.rule import LOGGED_IN, PUBLIC
 from server.secret import digest, is_api_key
 from storage import account, api_key
-from storage import channel as channels
+from storage import membership as memberships
 from storage.stream import Place
 
 _CHANNELS, _WATCHED = 200, 1000
@@ -87,7 +87,7 @@ async def _enter(
     places = await ctx.app.reach.places(ctx.db, me.id, list(watched)[:_WATCHED])
     page = Memberships(channels=[], next=None)
     if session.allows("channel.list"):
-        page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
+        page = await memberships.page(ctx.db, me.id, None, _CHANNELS)
     seen = await ctx.app.outlines.seen(me.id) if session.allows("space.list") else Seen([], [], None)
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)

@@ -25,12 +25,12 @@ from protocol.space import (
 )
 from server import group
 from server import space as making
-from server.access import in_space, resident_in
 from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import ruling
+from server.space_access import in_space, resident_in
 from server.structure import Resident
 from storage import member as members
 from storage import retention

@@ -3,11 +3,11 @@
 from protocol.frame import Nothing
 from protocol.sticker import Sticker, StickerCreate, StickerDelete, StickerList, Stickers, StickerUpdate
 from server import emblem
-from server.access import in_space
 from server.context import Context
 from server.emblem import STICKER, sticker_in
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage.ids import new_id
 
