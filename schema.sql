@@ -842,6 +842,7 @@ CREATE TABLE notification (
     seq     bigint,                             -- the message; null where it is about none
     at      timestamptz NOT NULL DEFAULT now(),
     read    boolean NOT NULL DEFAULT false,
+    code    text,                               -- of an invite
     PRIMARY KEY (account, id)
 );
 

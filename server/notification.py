@@ -31,10 +31,13 @@ from protocol.notification import (
     UnreadNow,
 )
 from server.fact import Change, changing
+from storage import invite as invites
 from storage import notification as notifications
+from storage import notification_hint as hinting
 from storage import notification_level as levels
 from storage import stream
-from storage.notification import Hint, Listed, News
+from storage.notification import Listed, News
+from storage.notification_hint import Hint
 from storage.pool import Database, Transaction
 from storage.tail import Portion
 
@@ -72,10 +75,24 @@ async def notify(change: Change, news: Sequence[News]) -> None:
             space=one.space,
             channel=one.channel,
             message=one.seq,
+            invitation=await invites.leading(change.tx, one.account, one.code) if one.code is not None else None,
         )
         change.tell(
             NotificationCreated(stream=one.account, seq=id, notification=notification, counts=counts[one.account])
         )
+
+
+async def invite(change: Change, one: News) -> None:
+    """Notify somebody of an invite, unless they have a good one to that space by the same account."""
+    assert one.space is not None
+    if not await notifications.invited(change.tx, one.account, one.space, one.by):
+        await tell_removed(change, await notifications.invites(change.tx, one.account, one.space, one.by))
+        await notify(change, [one])
+
+
+async def enter(change: Change, space: UUID, account: UUID) -> None:
+    """An account is in a space now: whoever has invited it there is answered."""
+    await tell_removed(change, await notifications.invites(change.tx, account, space))
 
 
 async def tell_removed(change: Change, removed: Mapping[UUID, Sequence[int]]) -> None:
@@ -120,7 +137,7 @@ async def vanish(app: Server, channel: UUID, limit: int) -> bool:
 class Notices:
     """Works behind messages: whom they mention or answer is notified; of what was taken back nobody is any more.
 
-    Whom a mention of a role or of everyone means is for `notifications.hints` to say.
+    Whom a mention of a role or of everyone means is for `notification_hint.hints` to say.
     """
 
     def __init__(self, app: Server) -> None:
@@ -134,7 +151,7 @@ class Notices:
         if not hints and not concerned:
             return
         if hints:
-            await notifications.hold_places(tx, list({one.channel for one in hints}))
+            await hinting.hold_places(tx, list({one.channel for one in hints}))
         places = await stream.lock(tx, {*concerned, *(one.account for one in hints)})
         change = Change(self._app, tx, places)
         await tell_removed(change, await notifications.about(tx, concerned, deleted))
@@ -148,15 +165,15 @@ class Notices:
         changed = [(one.span.channel, message) for one in portions for message in one.changed if not message.silent]
         mentioning = [(channel, one.seq, one.author) for channel, one in created + changed if _mentions(one)]
         replies = [(channel, one.seq, one.author, one.reply_to) for channel, one in created if one.reply_to is not None]
-        return await notifications.hints(tx, mentioning, replies) if mentioning or replies else []
+        return await hinting.hints(tx, mentioning, replies) if mentioning or replies else []
 
     async def _judged(self, change: Change, hints: Sequence[Hint]) -> list[News]:
         """What of this becomes a notification: one of a message for an account, of what they see and want to know."""
-        new = await notifications.think_of(change.tx, hints) if hints else []
+        new = await hinting.think_of(change.tx, hints) if hints else []
         first = {(one.account, one.channel, one.seq): one for one in reversed(new)}
         found = sorted(first.values(), key=lambda one: (one.channel, one.seq))
         if found:
-            found = await notifications.wanted(change.tx, found)
+            found = await hinting.wanted(change.tx, found)
         if not found:
             return []
         seen = await self._app.structures.look(

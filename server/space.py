@@ -269,6 +269,7 @@ async def admit(change: Change, space: UUID, account: UUID, by: UUID, role: UUID
     found = await spaces.get(change.tx, space)
     assert found is not None
     change.tell(SpaceJoined(stream=account, seq=change.next(account), space=found, by=by))
+    await notification.enter(change, space, account)
     return True
 
 

@@ -215,7 +215,7 @@ async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tup
 async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:
     """What it was notified of, oldest first."""
     rows = await db.fetch(
-        f"SELECT {notified.COLUMNS} FROM notification n WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        f"SELECT {notified.COLUMNS} FROM {notified.FROM} WHERE n.account = $1 AND n.id > $2 ORDER BY n.id LIMIT $3",
         account,
         int(after or 0),
         limit,

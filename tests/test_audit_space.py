@@ -158,6 +158,7 @@ UNLOGGED = {
     "member.suggest": _READS,
     "invite.get": _READS,
     "invite.list": _READS,
+    "invite.send": "the way in is in the log already",
     "message.around": _READS,
     "message.edit": _SAID,
     "message.forward": _SAID,

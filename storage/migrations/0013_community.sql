@@ -1,0 +1,3 @@
+-- notification: an invite tells by which code
+
+ALTER TABLE notification ADD COLUMN code text;
