@@ -609,11 +609,13 @@ CREATE TABLE thread (
     origin      bigint,                         -- the message there that it has started from
     locked      boolean NOT NULL DEFAULT false,
     archived_at timestamptz,
-    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+    due         timestamptz NOT NULL,           -- when to look whether nobody has written for long
+    moved_at    timestamptz                     -- when the tail has seen its last message; who follows it is told then
 );
 
 CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
 CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_moved ON thread (moved_at);
 CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
 
 -- Who opens one or writes there follows it.

@@ -16,7 +16,7 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import expiry, login, owner, poll, retention
+from server import expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
 from server.carrier import Carrier
@@ -205,7 +205,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self), follower.note])
         self.external = External(config.providers, allow_http=True)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters

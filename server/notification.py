@@ -165,7 +165,9 @@ class Notices:
         changed = [(one.span.channel, message) for one in portions for message in one.changed if not message.silent]
         mentioning = [(channel, one.seq, one.author) for channel, one in created + changed if _mentions(one)]
         replies = [(channel, one.seq, one.author, one.reply_to) for channel, one in created if one.reply_to is not None]
-        return await hinting.hints(tx, mentioning, replies) if mentioning or replies else []
+        found = await hinting.hints(tx, mentioning, replies) if mentioning or replies else []
+        new = [(channel, one.seq, one.author) for channel, one in created]
+        return [*found, *(await hinting.following(tx, new) if new else ())]
 
     async def _judged(self, change: Change, hints: Sequence[Hint]) -> list[News]:
         """What of this becomes a notification: one of a message for an account, of what they see and want to know."""

@@ -10,6 +10,8 @@ from msgspec import Struct
 from protocol.notification import Kind
 from storage.pool import Transaction
 
+_MOST_FOLLOWERS = 1000
+
 
 class Hint(Struct, frozen=True):
     """Somebody whom a message may concern; of two of a message for one account the mention comes first."""
@@ -41,6 +43,27 @@ async def hints(
         *([one[n] for one in replies] for n in range(4)),
     )
     return [Hint(row["account"], row["channel"], row["seq"], row["kind"], row["author"]) for row in rows]
+
+
+async def following(tx: Transaction, created: Sequence[tuple[UUID, int, UUID]]) -> list[Hint]:
+    """Who follows threads, wants to hear of everything there, and has read what they were told of it.
+
+    Of several messages the first; of very many accounts some.
+    """
+    rows = await tx.fetch(
+        f"""
+        SELECT DISTINCT ON (l.account, t.channel) l.account, t.channel, t.seq, t.author
+          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS t(channel, seq, author)
+          JOIN notification_level l ON l.place = t.channel AND l.level = 'all' AND (l.until IS NULL OR l.until > now())
+          JOIN follow f ON f.account = l.account AND f.thread = t.channel AND f.followed
+         WHERE l.account <> t.author
+           AND NOT EXISTS (SELECT FROM notification n WHERE n.account = l.account AND n.channel = t.channel
+                              AND n.kind = 'thread' AND NOT n.read)
+         ORDER BY l.account, t.channel, t.seq LIMIT {_MOST_FOLLOWERS}
+        """,
+        *([one[n] for one in created] for n in range(3)),
+    )
+    return [Hint(row["account"], row["channel"], row["seq"], "thread", row["author"]) for row in rows]
 
 
 async def hold_places(tx: Transaction, channels: Sequence[UUID]) -> None:
