@@ -31,7 +31,7 @@ CREATE TABLE account (
     email             text,
     email_verified_at timestamptz,
     password_hash     text,                     -- argon2id; null: logs in from outside only
-    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'member')),
+    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'moderator', 'member')),
     locale            text NOT NULL DEFAULT 'en',
     theme             text NOT NULL DEFAULT 'system',
     notifications     text NOT NULL DEFAULT '{}',

@@ -64,7 +64,7 @@ DeviceName = Annotated[Label, Meta(description="What the list of devices calls t
 MailTicket = Annotated[Secret, Meta(description="From the link in the mail.")]
 Theme = Literal["system", "light", "dark", "contrast"]
 Interests = Annotated[list[Label], Meta(max_length=30)]
-Role = Literal["owner", "admin", "member"]
+Role = Literal["owner", "admin", "moderator", "member"]
 
 
 class Location(Body, frozen=True):

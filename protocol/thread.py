@@ -78,10 +78,7 @@ class ThreadLast(Body, frozen=True):
 
 
 class ThreadMoved(Event, tag="thread.moved", frozen=True):
-    """Where there is something new in threads that you follow and see, once a second; not kept: see `thread.followed`.
-
-    You are told whether you hear them (`channel.watch`) or not.
-    """
+    """Where there is something new in threads that you follow and see, heard or not, once a second; not kept."""
 
     space: UUID
     lasts: list[ThreadLast]

@@ -210,8 +210,8 @@ def reportable(field: str = "user") -> Rule:
 
 
 def report_in(field: str = "report", within: str = "space") -> Rule:
-    """A report in the queue of that space which this moderator sees."""
-    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True),))
+    """A report in the queue of that space, or without one in that of the server, which this moderator sees."""
+    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True, anywhere=True),))
 
 
 def automod_in(field: str = "rule", within: str = "space") -> Rule:
@@ -223,8 +223,9 @@ async def _automod_of(ctx: Context, space: Resident, rule: UUID) -> Automod | No
     return await automods.get(ctx.db, space.id, rule)
 
 
-async def _report_of(ctx: Context, space: Resident, report: UUID) -> ReportDetail | None:
-    return await reports.get(ctx.db, space.eyes, report)
+async def _report_of(ctx: Context, space: Resident | None, report: UUID) -> ReportDetail | None:
+    eyes = space.eyes if space is not None else await reports.moderating(ctx.db, ctx.user)
+    return await reports.get(ctx.db, eyes, report) if eyes is not None else None
 
 
 def member_in(field: str = "user") -> Rule:
