@@ -758,6 +758,18 @@ CREATE TABLE automod (
 
 CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);
+
 -- stats: how much is said in channels of spaces, day by day; a thread counts for the channel that it is in
 
 CREATE TABLE stats (

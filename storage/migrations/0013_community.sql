@@ -11,3 +11,15 @@ CREATE INDEX thread_moved ON thread (moved_at);
 
 ALTER TABLE account DROP CONSTRAINT account_role_check;
 ALTER TABLE account ADD CONSTRAINT account_role_check CHECK (role IN ('owner', 'admin', 'moderator', 'member'));
+
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);

@@ -25,7 +25,7 @@ PUBLIC = {f"account.{column}" for column in ("username", "name_key", "display_na
 PUBLIC |= {"presence.text"}
 PLAIN = {
     "account.avatar": "one of the built-in ones",
-    "account.role": "one of three",
+    "account.role": "one of four",
     "account.locale": "a language",
     "account.theme": "one of four",
     "account.notifications": "switches",
@@ -47,7 +47,7 @@ PLAIN = {
     "instance.key_id": "the server's",
     "message.forwarded": "an id and a time",
     "message.mentions": "ids",
-    "notification.kind": "one of four",
+    "notification.kind": "one of six",
     "notification_level.level": "one of three",
     "migration.name": "the server's",
     "migration.checksum": "the server's",
