@@ -366,6 +366,7 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_author ON deed (by, id);
 CREATE INDEX deed_target ON deed (target, id DESC);
 CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
 CREATE INDEX deed_at ON deed (at);

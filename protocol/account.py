@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.api_key import ApiKey
-from protocol.audit import AuditEntry
+from protocol.audit import AuditEntry, ExportedDeed
 from protocol.channel import ExportedChannel
 from protocol.device import Device
 from protocol.draft import Draft
@@ -337,6 +337,7 @@ class AccountExported(Body, frozen=True):
     blocked: list[User] = []
     friends: list[Friend] = []
     audit: list[AuditEntry] = []
+    deeds: list[ExportedDeed] = []
     channels: list[ExportedChannel] = []
     spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []

@@ -23,3 +23,7 @@ CREATE TABLE consequence (
 
 CREATE INDEX consequence_due ON consequence (due);
 CREATE INDEX consequence_account ON consequence (account);
+
+-- deed: what an account has done, for its export
+
+CREATE INDEX deed_author ON deed (by, id);

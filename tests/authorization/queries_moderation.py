@@ -25,6 +25,7 @@ QUERIES = (
     query("reported = reported + 1 WHERE id = $1", "id = $1", "report.create"),
     query("r.space = $1 AND r.id > $2", "r.space = $1", "automod.list"),
     query("r.space = $1 AND r.id = $2", "r.space = $1", "automod.update", "automod.delete"),
+    query("FROM deed WHERE by = $1 AND id > $2", "by = $1", "account.export"),
     query("FROM report\n         WHERE reporter = $1", "reporter = $1", "account.export"),
     swap("(channel) WHERE m.account = $1 AND", "(channel) WHERE $1::uuid IS NOT NULL AND", "report.create: a person"),
     swap("WHERE m.account = $1 AND n.account = $2))", "WHERE n.account = $2))", "report.create: a person"),
