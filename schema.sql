@@ -31,7 +31,7 @@ CREATE TABLE account (
     email             text,
     email_verified_at timestamptz,
     password_hash     text,                     -- argon2id; null: logs in from outside only
-    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'member')),
+    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'moderator', 'member')),
     locale            text NOT NULL DEFAULT 'en',
     theme             text NOT NULL DEFAULT 'system',
     notifications     text NOT NULL DEFAULT '{}',
@@ -368,6 +368,7 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_author ON deed (by, id);
 CREATE INDEX deed_target ON deed (target, id DESC);
 CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
 CREATE INDEX deed_at ON deed (at);
@@ -645,11 +646,13 @@ CREATE TABLE thread (
     origin      bigint,                         -- the message there that it has started from
     locked      boolean NOT NULL DEFAULT false,
     archived_at timestamptz,
-    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+    due         timestamptz NOT NULL,           -- when to look whether nobody has written for long
+    moved_at    timestamptz                     -- when the tail has seen its last message; who follows it is told then
 );
 
 CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
 CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_moved ON thread (moved_at);
 CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
 
 -- Who opens one or writes there follows it.
@@ -793,6 +796,18 @@ CREATE TABLE automod (
 
 CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);
+
 -- stats: how much is said in channels of spaces, day by day; a thread counts for the channel that it is in
 
 CREATE TABLE stats (
@@ -879,6 +894,7 @@ CREATE TABLE notification (
     seq     bigint,                             -- the message; null where it is about none
     at      timestamptz NOT NULL DEFAULT now(),
     read    boolean NOT NULL DEFAULT false,
+    code    text,                               -- of an invite
     PRIMARY KEY (account, id)
 );
 

@@ -16,7 +16,7 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import expiry, login, owner, poll, retention
+from server import expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
 from server.carrier import Carrier
@@ -189,7 +189,7 @@ class Server:
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self), follower.note])
         self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.media = processor.configured(config, self.worker)

@@ -34,15 +34,15 @@ class Reach:
         others = set(wanted) - {place.id for place in found}
         return [*found, *await self.watchable(db, account, sorted(others), "history")] if others else found
 
-    async def among(self, db: Database, account: UUID, wanted: Sequence[UUID]) -> list[Place]:
-        """Those of these streams that an account may hear."""
+    async def among(self, db: Database, account: UUID, wanted: Sequence[UUID], *needs: Permission) -> list[Place]:
+        """Those of these streams that an account may hear; channels of spaces with these permissions."""
         found = await streams.places_among(db, account, wanted)
         others = set(wanted) - {place.id for place in found}
-        return [*found, *await self.watchable(db, account, sorted(others))] if others else found
+        return [*found, *await self.watchable(db, account, sorted(others), *needs)] if others else found
 
-    async def place(self, db: Database, account: UUID, stream: UUID) -> Place | None:
-        """A stream, if the account may hear it."""
-        found = await self.among(db, account, [stream])
+    async def place(self, db: Database, account: UUID, stream: UUID, *needs: Permission) -> Place | None:
+        """A stream, if the account may hear it; a channel of a space with these permissions."""
+        found = await self.among(db, account, [stream], *needs)
         return found[0] if found else None
 
     async def watchable(self, db: Database, account: UUID, channels: Sequence[UUID], *needs: Permission) -> list[Place]:

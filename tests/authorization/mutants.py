@@ -237,7 +237,7 @@ def _scheduled() -> AbstractContextManager[Any]:
 
 
 def _seen() -> AbstractContextManager[Any]:
-    return patch.object(friend, "_check", _no_check)
+    return patch.object(friend, "check", _no_check)
 
 
 @contextmanager
@@ -304,6 +304,12 @@ def _revoking() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _sending() -> Iterator[None]:
+    with _sitting(), queried(query("m.account = $1 WHERE i.code = $2 AND (i.expires", "m.account = $1")):
+        yield
+
+
 def _queue() -> AbstractContextManager[Any]:
     parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
     return patch("storage.report._SEEN", parameters)
@@ -345,6 +351,8 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     ("invite.accept", "code"): _letting,
     ("invite.revoke", "code"): _revoking,
+    ("invite.send", "code"): _sending,
+    ("invite.send", "user"): _seen,
     ("channel.join", "channel"): _entry,
     ("channel.get", "channel"): _seeing,
     ("space.join", "space"): _entering,

@@ -25,7 +25,7 @@ PUBLIC = {f"account.{column}" for column in ("username", "name_key", "display_na
 PUBLIC |= {"presence.text"}
 PLAIN = {
     "account.avatar": "one of the built-in ones",
-    "account.role": "one of three",
+    "account.role": "one of four",
     "account.locale": "a language",
     "account.theme": "one of four",
     "account.notifications": "switches",
@@ -49,7 +49,7 @@ PLAIN = {
     "message.mentions": "ids",
     "message.mention_roles": "ids",
     "message.sticker": "what its row has",
-    "notification.kind": "one of six",
+    "notification.kind": "one of eight",
     "notification_level.level": "one of four",
     "migration.name": "the server's",
     "migration.checksum": "the server's",

@@ -38,6 +38,7 @@ from server.external import Started
 from server.rule import Rule
 from server.secret import digest, ticket
 from storage import words
+from storage.ids import new_id
 from storage.message import message
 from storage.tail import COLUMNS
 from tests.authorization import provider
@@ -244,6 +245,11 @@ class World:
             for place, level in ((group, "all"), (left, "nothing")):
                 await self.insert("notification_level", {"account": account, "place": place, "level": level})
 
+        row = {"account": self.gone.id, "id": 1, "kind": "invite", "by": self.own.id, "space": self.spaces["fair"].id}
+        await self.insert("notification", row | {"code": self.marks.private("gone", "code of an invite")})
+        row = {"id": new_id(), "account": self.tom.id, "body": self.marks.private("tom", "words that were found")}
+        await self.insert("consequence", row | {"due": datetime.now(UTC) + timedelta(days=1)})
+
     async def _loose_tickets(self) -> None:
         """Tickets of nobody's account: who has one may use it."""
         started = Started(provider.NAME, "", STATE, "verifier", "nonce", f"{self.server.public_url}/external")
@@ -447,6 +453,7 @@ class World:
             viewer,
             "the door of open",
             "the door of fair",
+            *(("server's reports",) if viewer == "sid" else ()),  # the words are his
             *(one for channel in self.channels.values() for one in channel.sees(viewer)),
             *(one for space in self.spaces.values() for one in space.sees(viewer)),
         }
