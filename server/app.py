@@ -26,6 +26,7 @@ from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.fetch import Fetcher
 from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
@@ -38,11 +39,13 @@ from server.letter import Letters
 from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
+from server.media import processor
 from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
 from server.posting import Posting
 from server.presence import Whereabouts
+from server.preview import Previews
 from server.purge import Purges
 from server.reach import Reach
 from server.revocation import Revocations
@@ -189,6 +192,8 @@ class Server:
         self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
         self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
+        self.media = processor.configured(config, self.worker)
+        self.previews = Previews(self.bus, Fetcher(config.link_allow), enabled=config.link_previews)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
         self.outbox = Outbox(mailer, letters.claim, letters.done, letters.retry, log=mail_log)
@@ -262,10 +267,10 @@ class Server:
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
-        for part in ("external", "bus", "vital", "pool", "embedded"):
+        for part in ("external", "previews", "media", "bus", "vital", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
-                await (one.close() if part == "external" else one.stop())
+                await (one.close() if part in ("external", "previews") else one.stop())
         if hasattr(self, "passwords"):
             self.passwords.stop()
 

@@ -58,6 +58,7 @@ async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator
             database_url=database_url,
             redis_url=redis_url,
             providers=[Provider(provider.NAME, "onesocket", **urls)],
+            link_allow=[issuer.removeprefix("http://")],
         )
         with _unobserved(), _logged() as log:
             async with Server(config) as server, _peopled(server, database_url, issuer) as world:
