@@ -247,6 +247,8 @@ class World:
 
         row = {"account": self.gone.id, "id": 1, "kind": "invite", "by": self.own.id, "space": self.spaces["fair"].id}
         await self.insert("notification", row | {"code": self.marks.private("gone", "code of an invite")})
+        row = {"account": self.gone.id, "id": 2, "kind": "mention", "by": self.lea.id}
+        await self.insert("notification", row | {"channel": self.channels["attic"].id, "seq": 1})
         row = {"id": new_id(), "account": self.tom.id, "body": self.marks.private("tom", "words that were found")}
         await self.insert("consequence", row | {"due": datetime.now(UTC) + timedelta(days=1)})
 
