@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server.media import processor as processing
+from server.media import child
 from server.media.job import Bounds, Rejected, Result
 from server.media.processor import Processor
 from tests import film
@@ -273,7 +273,7 @@ async def test_a_process_that_was_taken_over_is_believed_nothing(
         lines = "import json, sys, time, pathlib\njob = json.loads(sys.stdin.readline())\n"
         lines += "pathlib.Path(job['folder'], 'original').touch()\n"
         (package / "worker.py").write_text(lines + textwrap.dedent(body))
-        monkeypatch.setattr(processing, "_ROOT", str(package.parents[1]))
+        monkeypatch.setattr(child, "_ROOT", str(package.parents[1]))
         found = await judged(processor, film.picture("PNG"))
         assert found == "unreadable", name
     assert list(processor._scratch.iterdir()) == []
