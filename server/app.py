@@ -56,6 +56,7 @@ from server.search import Search
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.summons import Summonses
 from server.tail import Tail
 from server.thread import Threads
 from server.wire import Socket
@@ -189,6 +190,7 @@ class Server:
         )
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
+        self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.media = processor.configured(config, self.worker)
         self.previews = Previews(self.bus, Fetcher(config.link_allow), enabled=config.link_previews)
@@ -219,6 +221,7 @@ class Server:
             self.threads.run,
             self.consequences.run,
             self.tail.run,
+            self.summonses.run,
             self.search.run,
             self._beat,
             self._prune,

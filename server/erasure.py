@@ -24,6 +24,7 @@ from storage import erasure
 from storage import friend as friends
 from storage import member as members
 from storage import reaction as reactions
+from storage.reaction import Mark
 
 if TYPE_CHECKING:
     from server.app import Server
@@ -87,10 +88,10 @@ class Erasures:
             await group.exit(self._server, channel, account, by=account)
         await self._round.breathe(account)
 
-    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, str]]) -> None:
+    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, Mark]]) -> None:
         async with changing(self._server, channel) as change:
-            for seq, emoji in some:
-                count = await reactions.remove(change.tx, channel, seq, account, emoji)
+            for seq, mark in some:
+                count = await reactions.remove(change.tx, channel, seq, account, mark)
                 if count is not None and change.holds(channel):
                     change.tell(
                         ReactionRemoved(
@@ -98,7 +99,8 @@ class Erasures:
                             seq=change.next(channel),
                             message=seq,
                             user=account,
-                            emoji=emoji,
+                            emoji=mark.emoji,
+                            custom=mark.custom,
                             count=count,
                         )
                     )

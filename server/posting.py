@@ -10,9 +10,11 @@ from uuid import UUID
 
 from msgspec import structs
 
+from protocol.ballot import Poll
 from protocol.codec import encode
 from protocol.error import Refusal
-from protocol.message import Message, MessageSent, Poll
+from protocol.message import Message, MessageSend, MessageSent
+from protocol.sticker import SentSticker
 from server.audience import Batch
 from server.core import frame
 from server.fresh import Fresh
@@ -111,6 +113,8 @@ class Posting:
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
     plain = more is None or channel.space is None or not (more.mentions or more.poll)
+    if more is not None and (more.sticker or more.summons):
+        return False
     return channel.writes and channel.settled and not channel.slow and not channel.rules and plain
 
 
@@ -127,6 +131,9 @@ def message(entry: Entry) -> Message:
         text=entry.text,
         reply_to=more.reply_to,
         mentions=more.mentions,
+        mention_roles=more.mention_roles,
+        mention_everyone=more.mention_everyone,
+        sticker=more.sticker,
         hashtags=more.hashtags,
         silent=more.silent,
         forwarded=more.forwarded,
@@ -143,6 +150,17 @@ def extra(
     if not (reply_to or mentions or silent or tags or poll):
         return None
     return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent, poll=poll)
+
+
+def extra_in_space(more: Extra | None, frame: MessageSend) -> Extra | None:
+    """The same with what there is in spaces alone: the journal looks whether it is there, and may be used."""
+    if not (frame.mention_roles or frame.mention_everyone or frame.sticker):
+        return more
+    roles = list(dict.fromkeys(frame.mention_roles))
+    sticker = SentSticker(id=frame.sticker, name="", about="", file=frame.sticker) if frame.sticker else None
+    return structs.replace(
+        more or Extra(), mention_roles=roles, mention_everyone=frame.mention_everyone, sticker=sticker
+    )
 
 
 def hashtags(text: str) -> list[str]:

@@ -75,6 +75,15 @@ async def candidates(db: Database, channels: Sequence[UUID], query: Query, frame
     return await search.by_time()
 
 
+async def newest(
+    db: Database, channels: Sequence[UUID], wanted: str, frame: SearchMessages, enough: int
+) -> list[Position]:
+    """The newest messages whose documents are like this, as far as there are some among the newest of all."""
+    search = _Search(db, channels, Asked(wanted, [], False), frame)
+    found, _ = await search.look(enough)
+    return found
+
+
 async def _expanded(db: Database, wanted: Sequence[str]) -> dict[str, list[str] | None]:
     """The words that contain each of these; None for too many."""
     found: dict[str, list[str] | None] = {}
@@ -146,6 +155,11 @@ class _Search:
             *self._values,
         )
         return [(row["at"], row["channel"], row["seq"]) for row in rows]
+
+    async def look(self, enough: int) -> tuple[list[Position], Position | None]:
+        """Without the index."""
+        found, end = await self._look(self._top, enough)
+        return found[:enough], end
 
     async def _look(self, top: Position, enough: int) -> tuple[list[Position], Position | None]:
         """The newest among so many messages; above which position none was left out, None for all were looked at."""
@@ -256,12 +270,20 @@ async def read(db: Database, viewer: UUID, readable: Readable, keys: Sequence[Po
     hits = []
     for position in keys:
         one = found.get(position[1:])
-        if one is None or position[1] not in still or (query.marks and not set(query.marks) <= {*words.marks(one)}):
+        if one is None or position[1] not in still or not _has(one, query):
             continue
         ranges = queries.matches(query, one.text)
         if ranges is not None:
             hits.append(Found(position, one, ranges))
     return hits
+
+
+def _has(message: Message, query: Query) -> bool:
+    """Whether it has besides words what it should."""
+    if not query.marks and not query.any:
+        return True
+    marks = {*words.marks(message)}
+    return marks.issuperset(query.marks) and (not query.any or not marks.isdisjoint(query.any))
 
 
 # Channels by their names

@@ -127,6 +127,12 @@ async def spaces(db: Database, account: UUID, after: UUID | None, limit: int) ->
     return [row["space"] for row in rows]
 
 
+async def roles(db: Database, account: UUID) -> set[UUID]:
+    """The roles that an account has, wherever; there may be some that are no more."""
+    rows = await db.fetch("SELECT unnest(m.roles) AS role FROM space_member m WHERE m.account = $1", account)
+    return {row["role"] for row in rows}
+
+
 # Changing
 
 
@@ -134,8 +140,9 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
     """Let an account in; whether it was not there before."""
     tag = await tx.execute(
         f"""
-        INSERT INTO space_member (space, account, name, roles)
-        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END
+        INSERT INTO space_member (space, account, name, roles, summons)
+        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END,
+               (SELECT p.summons FROM space p WHERE p.id = $1)
           FROM account a WHERE a.id = $2 AND a.deleted_at IS NULL
         ON CONFLICT DO NOTHING
         """,

@@ -19,6 +19,7 @@ from storage import channel as channels
 from storage import cursor, message
 from storage.pool import Database, Row, Transaction
 from storage.standing import Standing
+from storage.summons import MEANT
 
 _PREVIEW = 200
 _PAGE_BYTES = 200_000
@@ -38,6 +39,14 @@ _MENTIONS = f"""
                       ORDER BY x.seq DESC LIMIT {_SCANNED}) x
          WHERE NOT EXISTS {_HIDDEN} LIMIT 1000) y)
 """
+# The same of roles and of everyone, in spaces.
+_MEANT = f"""
+    (SELECT count(*) FROM (
+        SELECT FROM message x JOIN channel e ON e.id = x.channel
+          JOIN space_member r ON r.space = e.space AND r.account = $1
+         WHERE x.channel = m.channel AND x.seq > m.read AND {MEANT} AND NOT EXISTS {_HIDDEN} LIMIT 1000) y)
+"""
+_MENTIONS_IN = {False: _MENTIONS, True: f"least(1000, {_MENTIONS} + {_MEANT})"}  # by whether it is in a space
 
 
 def _membership(row: Row, viewer: UUID) -> Membership:
@@ -60,12 +69,12 @@ def _membership(row: Row, viewer: UUID) -> Membership:
 _LAST = message.COLUMNS.replace("m.text", f"left(m.text, {_PREVIEW}) AS text")
 
 
-async def _memberships(db: Database, chosen: str, viewer: UUID, *values: Any) -> list[Row]:
+async def _memberships(db: Database, chosen: str, viewer: UUID, *values: Any, in_space: bool = False) -> list[Row]:
     """One query, whatever the number: `chosen` selects members with their stream's head."""
     return await db.fetch(
         f"""
         SELECT {channels.COLUMNS}, m.head, m.read, m.delivered, m.muted_until, m.moved_at, d.low, d.high,
-               {_UNREAD} AS unread, {_MENTIONS} AS unread_mentions, l.*
+               {_UNREAD} AS unread, {_MENTIONS_IN[in_space]} AS unread_mentions, l.*
           FROM ({chosen}) m JOIN channel c ON c.id = m.channel LEFT JOIN direct d ON d.channel = c.id
           LEFT JOIN LATERAL (
               SELECT {_LAST}
@@ -101,7 +110,7 @@ async def get(db: Database, viewer: UUID, channel: UUID, *, in_space: bool = Fal
               FROM channel e JOIN stream s ON s.id = e.id JOIN space_member r ON r.space = e.space AND r.account = $1
               LEFT JOIN mark k ON k.channel = s.id AND k.account = $1 WHERE e.id = $2
         """
-    rows = await _memberships(db, chosen, viewer, channel)
+    rows = await _memberships(db, chosen, viewer, channel, in_space=in_space)
     return _membership(rows[0], viewer) if rows else None
 
 
@@ -170,7 +179,7 @@ class Marked(Struct, frozen=True):
 
 async def mark(db: Database, account: UUID, channel: Standing, read: int, delivered: int) -> Marked | None:
     """Move positions forward, as far as there are facts; where they are now."""
-    table = await _marked_in(db, channel, account)
+    table, mentions = await _marked_in(db, channel, account), _MENTIONS_IN[channel.space is not None]
     row = await db.fetchrow(
         f"""
         WITH before AS (
@@ -182,7 +191,7 @@ async def mark(db: Database, account: UUID, channel: Standing, read: int, delive
              WHERE account = $1 AND channel = $2 RETURNING channel, head, to_read AS read, to_delivered AS delivered,
                    (before.read, before.delivered) <> (to_read, to_delivered) AS moved
         )
-        SELECT m.head, m.read, m.delivered, m.moved, {_UNREAD} AS unread, {_MENTIONS} AS mentions, c.members
+        SELECT m.head, m.read, m.delivered, m.moved, {_UNREAD} AS unread, {mentions} AS mentions, c.members
           FROM m JOIN channel c ON c.id = m.channel
         """,
         account,

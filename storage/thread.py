@@ -13,6 +13,7 @@ from protocol.thread import Thread, Threads, ThreadView
 from storage import cursor
 from storage.pool import Database, Row, Transaction
 from storage.standing import ACCESS, Standing
+from storage.summons import MEANT
 
 # Of tables that go by `t`, and by `c` for its channel.
 COLUMNS = "t.id, t.parent, c.name, c.creator, t.origin, t.locked, t.archived_at, c.created_at"
@@ -23,7 +24,9 @@ _VIEW = f"""
     {COLUMNS}, s.moved_at, s.last, coalesce(f.followed, false) AS followed,
     coalesce(k.read, CASE WHEN s.moved_at <= r.joined_at THEN s.last ELSE 0 END) AS read,
     (SELECT count(*) FROM (SELECT FROM mention x WHERE x.account = $1 AND x.channel = t.id
-                              AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions
+                              AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions,
+    (SELECT count(*) FROM (SELECT FROM message x WHERE x.channel = t.id AND x.seq > coalesce(k.read, 0) AND {MEANT}
+                            LIMIT 1000) y) AS meant
 """
 _VIEWED = """
     JOIN channel c ON c.id = t.id JOIN stream s ON s.id = t.id
@@ -53,7 +56,7 @@ def _view(row: Row) -> ThreadView:
         moved_at=row["moved_at"],
         last=row["last"],
         read=row["read"],
-        mentions=row["mentions"],
+        mentions=min(row["mentions"] + row["meant"], 1000),
         followed=row["followed"],
     )
 

@@ -10,6 +10,7 @@ from protocol.codec import encode
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.message import (
     Forwarded,
+    FoundMessages,
     Marks,
     Message,
     MessageAround,
@@ -24,6 +25,7 @@ from protocol.message import (
     MessageHistory,
     MessageMarkDelivered,
     MessageMarkRead,
+    MessageMentions,
     MessagePin,
     MessagePinned,
     MessagePins,
@@ -40,17 +42,19 @@ from protocol.message import (
     Revisions,
 )
 from protocol.permission import Permission, bits
-from server import notification, poll
+from server import listing, notification, poll, summons
 from server.access import Undecided, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import Change, changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
-from server.posting import extra, hashtags
+from server.posting import extra, extra_in_space, hashtags
 from server.removal import remove
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
+from server.space_access import in_space
+from server.structure import Resident
 from storage import deed, retention
 from storage import membership as memberships
 from storage import message as messages
@@ -70,7 +74,10 @@ def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> Mes
     asked = frame.poll
     if asked is not None and not poll.in_time(asked):
         return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
+    if not frame.text and (frame.sticker is None or asked is not None):
+        raise Invalid("say something", field="text")
     more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, poll.begun(asked) if asked else None)
+    more = extra_in_space(more, frame)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
 
 
@@ -95,7 +102,7 @@ async def forward(
         later = ctx.app.posting.again(channel.id, ctx.user, frame.nonce)
     else:
         whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
-        more = Extra(hashtags=message.hashtags, forwarded=whose)
+        more = Extra(hashtags=message.hashtags, forwarded=whose, sticker=message.sticker)
         later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
     sent: MessageSent = await later.wait()
     return sent
@@ -112,18 +119,28 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         before = await _held(change.tx, channel.id, message.seq)
         if before.author != ctx.user or before.forwarded is not None:
             raise Forbidden("only what you have written yourself can be edited")
-        mentions = list(dict.fromkeys(frame.mentions))
-        await change.check_seeing(channel.id, mentions)
-        after = msgspec.structs.replace(
-            before, text=frame.text, mentions=mentions, hashtags=hashtags(frame.text), edited_at=datetime.now(UTC)
-        )
-        if (after.text, after.mentions) == (before.text, before.mentions):
+        after = _edited(before, frame)
+        if after == msgspec.structs.replace(before, edited_at=after.edited_at):
             return MessageChanged(seq=0)
+        await change.check_seeing(channel.id, after.mentions)
+        summons.check_edit(ctx.app.structures.known(channel.space), standing, before, after)
         await ctx.app.grants.check_words(change.tx, standing, ctx.user, after)
         if not await messages.edit(change.tx, channel.id, before, after):
             raise Conflict("this message was edited a thousand times: say it anew")
         seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
     return MessageChanged(seq=seq)
+
+
+def _edited(before: Message, frame: MessageEdit) -> Message:
+    return msgspec.structs.replace(
+        before,
+        text=frame.text,
+        mentions=list(dict.fromkeys(frame.mentions)),
+        mention_roles=list(dict.fromkeys(frame.mention_roles)),
+        mention_everyone=frame.mention_everyone,
+        hashtags=hashtags(frame.text),
+        edited_at=datetime.now(UTC),
+    )
 
 
 async def _held(tx: Any, channel: UUID, seq: int) -> Message:
@@ -222,6 +239,14 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
 async def get(ctx: Context, frame: MessageGet, channel: Standing, message: Message) -> Message:
     """As the rule found it."""
     return message
+
+
+@op(access=LOGGED_IN & in_space() & in_channel("history"), limit="120/m")
+async def mentions(
+    ctx: Context, frame: MessageMentions, space: Resident | None, channel: Standing | None
+) -> FoundMessages:
+    """Only what the asker may read now."""
+    return await listing.mentions(ctx, await listing.where(ctx, space, channel), frame)
 
 
 @op(access=LOGGED_IN & in_channel("history"))

@@ -112,11 +112,14 @@ async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int])
     if "messages" not in ctx.wants or ctx.session is None or not ctx.session.allows("message.history"):
         known = {place.id for place in places}
         return [stream for stream in cursors if stream not in known]
+    account = ctx.session.account
     try:
-        return await ctx.app.streams.join(ctx, places, cursors)
+        reset = await ctx.app.streams.join(ctx, places, cursors)
     except BaseException:
         ctx.leave()  # who is told no is not half in
         raise
+    ctx.app.summonses.come(account)  # now that it hears of what is new from now on
+    return reset
 
 
 def _still(ctx: Context, opened: SessionOpened) -> SessionOpened:

@@ -66,6 +66,8 @@ async def get(ctx: Context, frame: SpaceGet, space: Resident) -> SpaceView:
         roles=list(seen.roles.values()),
         channels=list(seen.channels.values()),
         marks=marks,
+        emoji=list(seen.emoji.values()),
+        stickers=list(seen.stickers.values()),
     )
 
 

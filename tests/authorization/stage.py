@@ -17,6 +17,7 @@ from server.erasure import Erasures
 from server.external import Provider
 from server.head import Heads
 from server.search import Search
+from server.summons import Summonses
 from server.tail import Tail
 from tests.authorization import provider
 from tests.authorization.world import World
@@ -80,6 +81,7 @@ def _unobserved() -> Iterator[None]:
         patch.object(Erasures, "run", run),
         patch.object(Tail, "run", run),
         patch.object(Search, "run", run),
+        patch.object(Summonses, "run", run),
     ):
         yield
 
