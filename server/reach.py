@@ -56,7 +56,7 @@ class Reach:
     async def audiences(
         self, db: Database, asked: Sequence[tuple[UUID, UUID | None, Sequence[UUID]]]
     ) -> list[tuple[int, set[UUID]]]:
-        """Of streams, with their guards: the access version, and who of accounts may hear it under that one, or a newer."""
+        """Of streams, with their guards: the access version, and who of accounts may hear it under that, or a newer."""
         versions = await streams.accesses(db, [stream for stream, _, _ in asked])
         seats = [(stream, account) for stream, guard, accounts in asked if stream == guard for account in accounts]
         others = [(stream, account) for stream, guard, accounts in asked if stream != guard for account in accounts]
