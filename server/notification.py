@@ -12,6 +12,7 @@ Rule 4: a notification has no words, and counts are absolute.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -30,7 +31,9 @@ from protocol.notification import (
     Unread,
     UnreadNow,
 )
+from protocol.parts import parts
 from server.fact import Change, changing
+from server.tail import First
 from storage import invite as invites
 from storage import notification as notifications
 from storage import notification_hint as hinting
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
 FRIENDS: tuple[Kind, ...] = ("friend_request", "friend_accepted")
 _TRIES = 3
+_HELD = 200  # accounts at once
 
 
 # Telling; the streams of the accounts are held
@@ -149,6 +153,8 @@ class Notices:
         hints = await self._hints(tx, portions)
         called = [(one.span.channel, message.seq) for one in portions for message in _loud(one) if _calls(message)]
         concerned = await notifications.concerned(tx, deleted) if deleted else []
+        if len(concerned) > _HELD:
+            raise First(partial(self._remove, concerned, deleted))
         if not hints and not concerned and not called:
             return
         if hints or called:
@@ -161,6 +167,12 @@ class Notices:
         await notify(change, await self._judged(change, [one for one in hints if change.holds(one.account)]))
         await change.record()
         tx.then(lambda: self._app.streams.committed(change.batches))
+
+    async def _remove(self, concerned: Sequence[UUID], deleted: Sequence[tuple[UUID, int]]) -> None:
+        """What many have about messages that were taken back, a few accounts at a time; again it finds nothing."""
+        for some in parts(concerned, _HELD):
+            async with changing(self._app, *some) as change:
+                await tell_removed(change, await notifications.about(change.tx, some, deleted))
 
     async def _hints(self, tx: Transaction, portions: Sequence[Portion]) -> list[Hint]:
         """Most messages mention and answer nobody: then nothing is asked."""
