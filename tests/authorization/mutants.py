@@ -153,16 +153,20 @@ def _for_anybody(world: World, bind: Bind) -> Load:
             if each:
                 return None if None in each else [one[0] for one in each]
         here = await bind.load(ctx, parent, id)
-        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
+        return here or await _first(
+            bind.load(*one, id) for one in [one async for one in _elsewhere(world, ctx, parent)]
+        )
 
     return found if bind.in_context else loaded
 
 
-async def _first(tries: Any) -> Any:
-    if hasattr(tries, "__aiter__"):
-        tries = [one async for one in tries]
-    found = [await one for one in tries]
-    return next((one for one in found if one is not None), None)
+async def _first(tries: Iterator[Awaitable[Any]]) -> Any:
+    """The first of them that finds something."""
+    for one in tries:
+        found = await one
+        if found is not None:
+            return found
+    return None
 
 
 def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:

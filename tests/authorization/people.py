@@ -106,6 +106,7 @@ class Person(Struct, frozen=True):
     tickets: dict[str, str]
     old_tickets: dict[str, str]
     rows: list[tuple[str, Values]]
+    tokens: dict[UUID, str] = {}
 
     @property
     def code(self) -> str:
@@ -113,8 +114,11 @@ class Person(Struct, frozen=True):
         return totp.at(self.authenticator, int(datetime.now(UTC).timestamp()) // 30)
 
     def access(self, server: Server, device: Device | None = None) -> str:
-        """An access token of one of the devices."""
-        return server.keys.access(self.id, (device or self.phone).id, 3600)
+        """An access token of one of the devices; the same one each time, as its socket may be."""
+        id = (device or self.phone).id
+        if id not in self.tokens:
+            self.tokens[id] = server.keys.access(self.id, id, 3600)
+        return self.tokens[id]
 
 
 class Maker:
