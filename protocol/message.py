@@ -5,15 +5,18 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from protocol.file import Attached
 from protocol.frame import (
     AccountFact,
     Body,
     ChannelFact,
     ChannelId,
     Event,
+    FileId,
     Limit,
     MessageSeq,
     Nonce,
+    OptionalText,
     OptionText,
     Request,
     Seq,
@@ -103,6 +106,7 @@ class Message(Body, frozen=True, omit_defaults=True):
         Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
     ] = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
+    files: list[Attached] = []
 
 
 class ExportedMessage(Body, frozen=True):
@@ -193,20 +197,26 @@ class MessageSent(Body, frozen=True):
     sent_at: Time
 
 
-class MessageSend(Request[MessageSent], tag="message.send", frozen=True):
-    """Put one message into a channel you can write to."""
+class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only=True):
+    """Put one message into a channel you can write to: words, files or both.
+
+    One with files may come to stand behind what is sent right after it over the same socket.
+    """
 
     channel: ChannelId
-    text: Text
+    text: Annotated[OptionalText, Meta(description="Not empty, unless there are files.")] = ""
     nonce: Nonce
     reply_to: Replied | None = None
     mentions: Mentions = []
     silent: Annotated[bool, Meta(description="Notify nobody.")] = False
     poll: NewPoll | None = None
+    files: Annotated[
+        list[FileId], Meta(max_length=10, description="Your own, `ready`, uploaded as `attachment` or `voice`.")
+    ] = []
 
 
 class MessageForward(Request[MessageSent], tag="message.forward", frozen=True):
-    """Put the words of another message into a channel you can write to; of a poll the question alone."""
+    """Put the words and files of another message into a channel you can write to; of a poll the question alone."""
 
     channel: ChannelId
     source: Annotated[ChannelId, Meta(description="The channel in which the message stands.")]

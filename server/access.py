@@ -19,6 +19,7 @@ from protocol.user import User
 from server.rule import Bind, Load, Rule
 from storage import automod as automods
 from storage import channel as channels
+from storage import file as files
 from storage import member as members
 from storage import message as messages
 from storage import report as reports
@@ -28,6 +29,7 @@ from storage.standing import Footing, Standing
 if TYPE_CHECKING:
     from protocol.automod import Automod
     from protocol.channel import Channel
+    from protocol.file import File
     from protocol.report import ReportDetail
     from server.context import Context
     from server.structure import Resident
@@ -63,6 +65,15 @@ def sending(field: str = "channel") -> Rule:
 
 def _any_standing(ctx: Context, channel: UUID) -> Standing | Undecided:
     return ctx.app.grants.last(channel, ctx.user) or Undecided(channel)
+
+
+def files_given(field: str = "files") -> Rule:
+    """Files, all of which are the viewer's own; None where some are no more."""
+    return Rule(binds=(Bind(field, "file", files.own_all, at_once=_no_files, optional=True),))
+
+
+def _no_files(ctx: Context, ids: Sequence[UUID]) -> Sequence[File] | None:
+    return None if ids else ()
 
 
 class Undecided(Struct, frozen=True):

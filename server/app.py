@@ -26,6 +26,7 @@ from server.context import Context
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.file import Files
 from server.gateway import Gateway
 from server.grant import Grants
 from server.grave import Graves
@@ -62,6 +63,7 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
+from storage.store_disk import Disk
 from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
@@ -161,6 +163,8 @@ class Server:
             self.consequences.run,
             self.tail.run,
             self.search.run,
+            self.files.run,
+            self.files.uploads.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -204,6 +208,7 @@ class Server:
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
+        self.files = Files(self, Disk(config.files or config.folder / "files", config.file_threads))
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
@@ -251,6 +256,7 @@ class Server:
             _, pending = await asyncio.wait(pending, timeout=0.5)
         await asyncio.gather(*self._later, return_exceptions=True)
         if hasattr(self, "streams"):
+            await self.files.stop()
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)

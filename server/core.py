@@ -30,6 +30,11 @@ class Core(ServerProtocol):
         super().__init__(**options)
         self._head = b""  # the beginning of a frame's header
         self._owed = 0  # bytes of the frame that the parser is in
+        self.max_text = self.max_message_size  # binary messages may be larger
+
+    def limit(self, text: int, binary: int) -> None:
+        """How large messages may be from now on."""
+        self.max_text, self.max_message_size = text, max(text, binary)
 
     def take(self, data: bytes) -> list[Frame | bytes]:
         """What has come: plain text messages as bytes, everything else as frames."""
@@ -63,7 +68,7 @@ class Core(ServerProtocol):
             and self.current_size is None
             and not self.extensions
             and self._state is OPEN
-            and (self.max_message_size is None or size <= self.max_message_size)
+            and (self.max_text is None or size <= self.max_text)
         )
 
     def send_frame(self, frame: Frame) -> None:

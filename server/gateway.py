@@ -43,6 +43,7 @@ _REFUSED_PERIOD = 600
 _REFUSED_LIMIT = 1000
 _CLOSE_WITHIN = 5
 _RECONNECTS_PER_SECOND = 200
+BINARY_HEAD = 12  # bytes of a binary frame before those of the file
 SOCKET_PATHS = ("/", "/socket")
 
 
@@ -228,7 +229,7 @@ class Gateway:
         """A session was opened: the login deadline is met, larger frames are welcome."""
         if self._logins.pop(socket, None) is not None and socket in self._counted:
             _less(self._pending, self._counted[socket])
-        socket.protocol.max_message_size = self.config.frame_bytes
+        socket.protocol.limit(self.config.frame_bytes, (self.config.file_part_kib << 10) + BINARY_HEAD)
 
     def logged_out(self, socket: Socket) -> None:
         """The session was closed: back to the limits of strangers."""
@@ -236,7 +237,7 @@ class Gateway:
             self._logins[socket] = self._in(self.config.login_timeout)
             if socket in self._counted:
                 self._pending[self._counted[socket]] += 1
-        socket.protocol.max_message_size = self.config.frame_bytes_before_login
+        socket.protocol.limit(self.config.frame_bytes_before_login, 0)
 
     def closing(self, socket: Socket) -> None:
         """The last word was sent: the other side has a moment to read it."""

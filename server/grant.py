@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from server.structure import Structures
 
 _MOST = 200_000
-_POLLS = bits(["start_polls"])
+_POLLS, _FILES = bits(["start_polls"]), bits(["attach"])
 
 
 class Verdict(Struct, frozen=True, eq=False):
@@ -193,14 +193,19 @@ class Grants:
 
 def _words(entry: Entry) -> str:
     """All that it says."""
-    poll = entry.more.poll if entry.more is not None else None
-    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
+    more = entry.more
+    if more is None or not (more.poll or more.files):
+        return entry.text
+    options = more.poll.options if more.poll is not None else []
+    return "\n".join([entry.text, *(one.text for one in options), *(one.name for one in more.files)])
 
 
 def _let(entry: Entry, standing: Standing | None) -> bool:
     if standing is None or not standing.writes or entry.again:
         return False
     if entry.more is not None and entry.more.poll is not None and not standing.allowed & _POLLS:
+        return False
+    if entry.more is not None and entry.more.files and not standing.allowed & _FILES:
         return False
     entry.let(standing.access, standing.lifetime, standing.slow)
     return True

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_BYTES = 16384
 _AT_ONCE = 4096
+_BULK = 16384
 _PING = b"\x89\x00"
 _silent = logging.getLogger("onesocket.websockets")
 _silent.setLevel(logging.ERROR)
@@ -194,12 +195,15 @@ class Socket(asyncio.Protocol):
     # Messages in
 
     def _frame(self, event: Frame) -> None:
-        opcode, wait = event.opcode, self._over_rate()
+        opcode = event.opcode
+        wait = 0.0 if self._is_bulk(event) else self._over_rate()
         if self.close_code:
             if wait > 0:
                 self._fail(self.close_code, "")
         elif event.fin and self._parts is None and opcode is Opcode.TEXT:
             self._text(bytes(event.data), wait)
+        elif event.fin and self._parts is None and opcode is Opcode.BINARY:
+            self._deliver(opcode, bytes(event.data), wait)
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
             if wait > 0:
                 self._refuse_part()
@@ -207,6 +211,11 @@ class Socket(asyncio.Protocol):
                 self._out.append(frame(Opcode.PONG, bytes(event.data)))
         elif opcode is not Opcode.CLOSE:
             self._fragment(event, wait)
+
+    def _is_bulk(self, event: Frame) -> bool:
+        """Large binary frames are not counted one by one: who takes them bounds what is under way."""
+        binary = event.opcode is Opcode.BINARY or (self._parts is not None and self._parts.opcode is Opcode.BINARY)
+        return binary and len(event.data) + (len(self._parts.data) if self._parts is not None else 0) >= _BULK
 
     def _over_rate(self) -> float:
         """Seconds by which this frame comes too early, 0 when it is in time."""
@@ -220,6 +229,8 @@ class Socket(asyncio.Protocol):
         return 0.0
 
     def _text(self, data: bytes, wait: float) -> None:
+        if self._too_large(data):
+            return
         if not data.isascii():
             try:
                 data.decode()
@@ -228,11 +239,21 @@ class Socket(asyncio.Protocol):
                 return
         self._deliver(Opcode.TEXT, data, wait)
 
+    def _too_large(self, data: bytes | bytearray) -> bool:
+        """Whether it is more than a text may be: the parser lets pass what a binary message may be."""
+        most = self.protocol.max_text
+        if most is None or len(data) <= most:
+            return False
+        self._fail(CloseCode.MESSAGE_TOO_BIG, f"over size limit ({len(data)} > {most} bytes)")
+        return True
+
     def _fragment(self, event: Frame, wait: float) -> None:
         if self._parts is None:
             self._parts = Parts(event.opcode)
         try:
             self._parts.add(bytes(event.data), event.fin)
+            if self._parts.opcode is Opcode.TEXT and self._too_large(self._parts.data):
+                return
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
             return

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from protocol.file import Attached
 from protocol.message import Forwarded, Poll
 
 
@@ -19,4 +20,5 @@ class Extra(Struct, frozen=True, omit_defaults=True):
     forwarded: Forwarded | None = None
     poll: Poll | None = None
     lifetime: int | None = None  # seconds after which it disappears
+    files: list[Attached] = []
     slow: int = 0  # seconds that its author has to wait before the next one

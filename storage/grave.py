@@ -21,6 +21,7 @@ _TABLES = {
     "revision": "channel",
     "mention": "channel",
     "hidden": "channel",
+    "file_use": "channel",
     "message": "channel",
     "fact": "stream",
 }
