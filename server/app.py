@@ -23,6 +23,7 @@ from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.consequence import Consequences
 from server.context import Context
+from server.download import Downloads
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
@@ -218,7 +219,8 @@ class Server:
         self.letters.wake = self.outbox.wake
         self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
         self.measures = Measures(self)
-        self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+        self.downloads = Downloads(self.pool, self.files.store, self.keys, config.file_downloads, config.file_threads)
+        self.site = Site(self.health.report, self.measures.page, config.metrics_token, files=self.downloads.take)
 
     async def stop(self, reason: str = "restart") -> None:
         """Finish what is in flight, say goodbye, and stop everything that was started here."""
@@ -257,6 +259,7 @@ class Server:
         await asyncio.gather(*self._later, return_exceptions=True)
         if hasattr(self, "streams"):
             await self.files.stop()
+            self.downloads.stop()
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)

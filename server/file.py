@@ -1,7 +1,7 @@
 """Files: how an upload begins and ends, who may read what, and what goes by itself.
 
-Rule 1: a file can be read by its owner, by whoever can read a message that carries it, and by everybody when its purpose
-        is to be seen by everybody; that is looked at when a link is made, and a link is good for a while.
+Rule 1: a file can be read by its owner, by whoever can read a message that carries it, and by everybody when that is
+        its purpose; this is looked at when a link is made, and a link is good for a while.
 Rule 2: what is begun is a row before the first byte, and bytes go before their last row does: so nothing is ever left
         that no row leads to.
 Rule 3: what looks into a finished file is `process`, and nothing else here does. While there is none, a finished file

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
     from server.config import Config
-    from server.http import Site
+    from server.http import Site, Streamed
 
 log = logging.getLogger("onesocket.gateway")
 
@@ -183,14 +183,14 @@ class Gateway:
         self._pending[group] += 1
         return True
 
-    def answer(self, socket: Socket, request: Request) -> Answer | None:
+    def answer(self, socket: Socket, request: Request) -> Answer | Streamed | None:
         """A plain answer to a request, or None to let it become a WebSocket."""
         try:
             return self._answer(socket, request)
         except MultipleValuesError:
             return Answer(400, b"a header is given twice\n")
 
-    def _answer(self, socket: Socket, request: Request) -> Answer | None:
+    def _answer(self, socket: Socket, request: Request) -> Answer | Streamed | None:
         headers = request.headers
         values = headers.get_all("X-Forwarded-For")
         if values and proxy.trusted(socket.address, self._trusted):
@@ -216,6 +216,12 @@ class Gateway:
         if origin is None or _origin(origin) in self._origins:
             return True
         return bool(host) and origin.partition("://")[2].lower() == host.lower()
+
+    def streamed(self, socket: Socket) -> None:
+        """It was no handshake, and what is answered takes its time."""
+        self._handshakes.pop(socket, None)
+        if socket in self._counted:
+            _less(self._pending, self._counted[socket])
 
     def opened(self, socket: Socket) -> Conversation:
         """The handshake is done: say hello and wait for a login."""

@@ -54,6 +54,7 @@ class Socket(asyncio.Protocol):
         "received",
         "refused",
         "secure",
+        "streamed",
         "transport",
     )
 
@@ -63,7 +64,7 @@ class Socket(asyncio.Protocol):
         self.address, self.secure = "", False
         self.heard = gateway.tick
         self.received, self.refused, self.close_code = 0, 0, 0
-        self.full = False
+        self.full = self.streamed = False
         self.opening: bytes | None = b"" if gateway.proxied else None
         self._out: list[bytes] = []
         self._inside = False
@@ -141,7 +142,7 @@ class Socket(asyncio.Protocol):
             return b""
         if self.opening is not None:
             data = self._after_proxy_line(data)
-        while data and self.conversation is None and not self.protocol.eof_sent:
+        while data and self.conversation is None and not (self.protocol.eof_sent or self.streamed):
             end = data.find(b"\n") + 1 or len(data)
             line, data = data[:end], data[end:]
             self._handshake(line)
@@ -174,6 +175,11 @@ class Socket(asyncio.Protocol):
         answer = self.gateway.answer(self, request)
         if isinstance(answer, Answer):
             self._turn_away(answer, request.method)
+            return
+        if answer is not None:
+            self.streamed = True
+            self.gateway.streamed(self)
+            answer.begin(self)
             return
         response = self.protocol.accept(request)
         if response.status_code != 101:

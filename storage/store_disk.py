@@ -36,12 +36,24 @@ class Disk:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="file")
 
     async def run(self, work: Callable[..., T], *values: object) -> T:
-        """Do something that waits for the disk."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
+        """Do something that waits for the disk. Who is cancelled waits, too: what it works with must stay open."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait([future])
+            raise
 
     async def open(self, opening: Opening) -> DiskSink:
         """Begin, or go on with what is there."""
-        return await self.run(self._open, opening)
+        opened: list[DiskSink] = []
+        try:
+            await self.run(lambda: opened.append(self._open(opening)))
+        except asyncio.CancelledError:
+            for one in opened:
+                await one.close()
+            raise
+        return opened[0]
 
     def _open(self, opening: Opening) -> DiskSink:
         self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
