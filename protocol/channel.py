@@ -37,8 +37,8 @@ Days = Annotated[int, Meta(ge=1, le=3660, description="Messages that are older a
 Avatar = Annotated[
     Line,
     Meta(
-        description="A built-in picture, as `account.avatars` lists them, or the id of a file that you have uploaded as "
-        "`avatar`; empty for none."
+        description="A built-in picture, as `account.avatars` lists them, or the id of a file that you have "
+        "uploaded as `avatar`; empty for none."
     ),
 ]
 

@@ -64,6 +64,7 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
+from storage.store import Store
 from storage.store_disk import Disk
 from storage.window import Windows
 
@@ -209,7 +210,7 @@ class Server:
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
-        self.files = Files(self, Disk(config.files or config.folder / "files", config.file_threads))
+        self.files = Files(self, _store(config))
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
         self.external = External(config.providers, allow_http=True)
@@ -361,6 +362,16 @@ class Server:
             ops = list(self.router.ops.values())
             self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
+
+
+def _store(config: Config) -> Store:
+    folder = config.files or config.folder / "files"
+    if not config.s3_endpoint:
+        return Disk(folder, config.file_threads)
+    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
+
+    key = config.s3_access_key, config.s3_secret_key
+    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)
 
 
 def _reachable(host: str) -> str:

@@ -16,7 +16,8 @@ async def check_avatar(ctx: Context, avatar: str | None) -> None:
     """That there is such a picture, or that none is wanted. Of others' files nobody learns whether they exist."""
     if not avatar or avatar in ctx.app.site.avatars:
         return
-    found = await files.own(ctx.db, ctx.user, id) if (id := _id(avatar)) is not None else None
+    id = _id(avatar)
+    found = await files.own(ctx.db, ctx.user, id) if id is not None else None
     if found is None or (found.purpose, found.state) != ("avatar", "ready"):
         raise Invalid("there is no such avatar: see account.avatars, or upload one", field="avatar")
 

@@ -63,6 +63,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     files: Annotated[
         Path | None, about("folder for uploads, shared by all machines; empty is one in the data folder")
     ] = None
+    s3_endpoint: Annotated[str, about("keep uploads in a bucket there, e.g. https://s3.eu-central-1.amazonaws.com")] = (
+        ""
+    )
+    s3_bucket: Annotated[str, about("name of the bucket")] = ""
+    s3_region: Annotated[str, about("region that requests are signed for")] = "us-east-1"
+    s3_access_key: Annotated[str, about("id of the key that may read, write and delete in the bucket")] = ""
+    s3_secret_key: Annotated[str, about("that key's secret")] = ""
     file_attachment_mib: Annotated[int, about("largest attachment", ge=1, le=1048576)] = 100
     file_voice_mib: Annotated[int, about("largest voice message", ge=1, le=1024)] = 20
     file_picture_mib: Annotated[int, about("largest avatar, emoji or sticker", ge=1, le=1024)] = 8
@@ -141,6 +148,7 @@ SECRETS = {
     "redis_url",
     "smtp_url",
     "metrics_token",
+    "s3_secret_key",
     "providers",
 }
 COMMON_ENVIRONMENT = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}

@@ -217,14 +217,14 @@ class Download(asyncio.Protocol):
         if tag in self._request.headers.get("If-None-Match", ""):
             await self._head(304, found.type, None, *about)
             return
-        inline = found.type in INLINE
-        place = self._downloads.store.redirect(found.key, found.name, found.type, inline)
+        shown = disposition(found.name, found.type in INLINE)
+        place = self._downloads.store.redirect(found.key, found.type, shown)
         if place is not None:
             await self._head(302, "text/plain", 0, "Cache-Control: no-store", f"Location: {place.url}")
             return
         path = self._downloads.store.path(found.key)
         if path is not None:
-            await self._send(path, found, [*about, f"Content-Disposition: {disposition(found.name, inline)}"])
+            await self._send(path, found, [*about, f"Content-Disposition: {shown}"])
 
     async def _send(self, path: Path, found: Content, about: list[str]) -> None:
         headers = self._request.headers

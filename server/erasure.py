@@ -63,8 +63,8 @@ class Erasures:
             for channel, seqs in cast.items():
                 for some in parts(seqs, _VOTES_AT_ONCE):
                     await self._withdraw(account, channel, some)
-        while some := await files.some(self._server.pool, account, _FILES):
-            await files.delete(self._server.pool, account, some)
+        while kept := await files.some(self._server.pool, account, _FILES):
+            await files.delete(self._server.pool, account, kept)
             await self._round.breathe(account)
         self._server.files.wake()
         async with self._server.pool.transaction() as tx:

@@ -13,12 +13,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 
 from server import proxy
-from server.core import Core, Parts, frame, payload, split
+from server.core import Core, Parts, fault, frame, is_bulk, payload, split
 from server.http import Answer, complaint
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _HANDSHAKE_BYTES = 16384
 _AT_ONCE = 4096
-_BULK = 16384
 _PING = b"\x89\x00"
 _silent = logging.getLogger("onesocket.websockets")
 _silent.setLevel(logging.ERROR)
@@ -202,7 +201,7 @@ class Socket(asyncio.Protocol):
 
     def _frame(self, event: Frame) -> None:
         opcode = event.opcode
-        wait = 0.0 if self._is_bulk(event) else self._over_rate()
+        wait = 0.0 if is_bulk(event, self._parts) else self._over_rate()
         if self.close_code:
             if wait > 0:
                 self._fail(self.close_code, "")
@@ -218,11 +217,6 @@ class Socket(asyncio.Protocol):
         elif opcode is not Opcode.CLOSE:
             self._fragment(event, wait)
 
-    def _is_bulk(self, event: Frame) -> bool:
-        """Large binary frames are not counted one by one: who takes them bounds what is under way."""
-        binary = event.opcode is Opcode.BINARY or (self._parts is not None and self._parts.opcode is Opcode.BINARY)
-        return binary and len(event.data) + (len(self._parts.data) if self._parts is not None else 0) >= _BULK
-
     def _over_rate(self) -> float:
         """Seconds by which this frame comes too early, 0 when it is in time."""
         gateway = self.gateway
@@ -235,35 +229,20 @@ class Socket(asyncio.Protocol):
         return 0.0
 
     def _text(self, data: bytes, wait: float) -> None:
-        if self._too_large(data):
-            return
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+        if not data.isascii() or len(data) > self.protocol.max_text:
+            wrong = fault(data, self.protocol.max_text)
+            if wrong is not None:
+                self._fail(*wrong)
                 return
         self._deliver(Opcode.TEXT, data, wait)
 
-    def _too_large(self, data: bytes | bytearray) -> bool:
-        """Whether it is more than a text may be: the parser lets pass what a binary message may be."""
-        most = self.protocol.max_text
-        if most is None or len(data) <= most:
-            return False
-        self._fail(CloseCode.MESSAGE_TOO_BIG, f"over size limit ({len(data)} > {most} bytes)")
-        return True
-
     def _fragment(self, event: Frame, wait: float) -> None:
         if self._parts is None:
-            self._parts = Parts(event.opcode)
-        try:
-            self._parts.add(bytes(event.data), event.fin)
-            if self._parts.opcode is Opcode.TEXT and self._too_large(self._parts.data):
-                return
-        except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-            return
-        if event.fin:
+            self._parts = Parts(event.opcode, self.protocol.max_text)
+        wrong = self._parts.add(bytes(event.data), event.fin)
+        if wrong is not None:
+            self._fail(*wrong)
+        elif event.fin:
             whole, self._parts = self._parts, None
             self._deliver(whole.opcode, bytes(whole.data), wait)
         elif wait > 0:

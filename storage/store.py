@@ -8,7 +8,7 @@ Rule 4: one sink writes: who opens a second one waits until the first has let go
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,7 @@ class Store(Protocol):
     def path(self, key: str) -> Path | None:
         """The file on this machine's disk, if that is where it is."""
 
-    def redirect(self, key: str, name: str, type: str, inline: bool) -> Redirect | None:
+    def redirect(self, key: str, type: str, disposition: str) -> Redirect | None:
         """Where a reader is sent instead, if it is not."""
 
     def local(self, key: str) -> AbstractAsyncContextManager[Path]:
@@ -92,6 +92,3 @@ class Store(Protocol):
 
     async def stop(self) -> None:
         """Let go of everything."""
-
-
-Reader = AsyncIterator[bytes]

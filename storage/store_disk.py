@@ -75,7 +75,7 @@ class Disk:
         id = key.partition(".")[0]
         return self._folder / id[-2:] / id[-4:-2] / key
 
-    def redirect(self, key: str, name: str, type: str, inline: bool) -> Redirect | None:
+    def redirect(self, key: str, type: str, disposition: str) -> Redirect | None:
         """Nobody else has it."""
         return None
 

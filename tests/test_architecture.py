@@ -26,7 +26,7 @@ MAY_IMPORT = {
 
 # Who knows a package: nobody else imports it. msgspec is the language of all of them.
 OWNERS = {
-    "aiohttp": {"server/oauth.py"},
+    "aiohttp": {"server/oauth.py", "storage/s3.py"},
     "aiosmtplib": {"server/mail.py"},
     "argon2": {"server/password.py"},
     "asyncpg": {
@@ -51,6 +51,7 @@ OWNERS = {
         "server/wire.py",
         "server/gateway.py",
         "server/http.py",
+        "server/download.py",  # what a request is
         "protocol/client/client.py",
         "protocol/client/connection.py",
         "bench/bare.py",  # what the library does alone, to compare with

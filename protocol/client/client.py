@@ -23,13 +23,13 @@ from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
 from protocol.account import AccountLogout, Tokens
-from protocol.client import transfer
 from protocol.client.connection import Connection, Disconnected
 from protocol.client.entry import Entry
 from protocol.client.heartbeat import Heartbeat
 from protocol.client.inbox import EventDecoder, Inbox
 from protocol.client.login import Keyring, Login
 from protocol.client.streams import Streams
+from protocol.client.transfer import Files, heard
 from protocol.error import (
     Internal,
     Overloaded,
@@ -38,7 +38,7 @@ from protocol.error import (
     Unauthenticated,
     Unavailable,
 )
-from protocol.file import File, FileFailed, FileLink, FileStored, Purpose
+from protocol.file import FileFailed, FileStored
 from protocol.frame import Event, Request
 from protocol.message import MessageSend, MessageSent
 from protocol.session import (
@@ -62,7 +62,7 @@ _TEMPORARY_STATUS = (429, 500, 502, 503, 504)
 _TEMPORARY_REFUSAL = (Unavailable, Overloaded, RateLimited)
 
 
-class Client:
+class Client(Files):
     """One program's conversation with a server."""
 
     hello: SessionHello
@@ -181,7 +181,7 @@ class Client:
     def heard(self, connection: Connection, name: str, data: bytes) -> None:
         """An event came."""
         event = self._decoder.decode(name, data)
-        if isinstance(event, FileStored | FileFailed) and transfer.heard(connection, event):
+        if isinstance(event, FileStored | FileFailed) and heard(connection, event):
             return
         if isinstance(event, SessionHello) and not connection.hello.done():
             connection.hello.set_result(event)
@@ -295,33 +295,6 @@ class Client:
             channel=channel, text=text, nonce=uuid4(), reply_to=reply_to, mentions=list(mentions), silent=silent
         )
         return await self.call(frame, timeout, retry=True)
-
-    # Files
-
-    async def upload(
-        self,
-        path: Path | str,
-        purpose: Purpose = "attachment",
-        *,
-        name: str | None = None,
-        type: str | None = None,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> File:
-        """Upload a file, also over several connections: it goes on where it was. `on_progress`: so much is written."""
-        return await transfer.upload(self._ready, Path(path), purpose, name, type, on_progress, self._reconnect)
-
-    async def download(
-        self,
-        file: UUID,
-        path: Path | str,
-        *,
-        channel: UUID | None = None,
-        seq: int | None = None,
-        variant: str = "original",
-    ) -> None:
-        """Get a file of one's own, or of a message; it goes on where it was when a connection is lost."""
-        frame = FileLink(file=file, channel=channel, seq=seq, variant=variant)
-        await transfer.download(lambda: self.call(frame, retry=True), Path(path))
 
     # The session
 

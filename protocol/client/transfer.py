@@ -14,17 +14,70 @@ import urllib.request
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.error import HTTPError
+from uuid import UUID
 
 from protocol.client.connection import Connection, Disconnected, Sending
 from protocol.error import Missing, Overloaded, RateLimited, Unavailable, refusal
-from protocol.file import Begun, File, FileBegin, FileFailed, FileFinish, FileStored, Link, Purpose
-from protocol.frame import Failure
+from protocol.file import (
+    ORIGINAL,
+    Begun,
+    File,
+    FileBegin,
+    FileFailed,
+    FileFinish,
+    FileLink,
+    FileStored,
+    Link,
+    Purpose,
+)
+from protocol.frame import Failure, Request
+
+R = TypeVar("R")
 
 _TEMPORARY = (Overloaded, RateLimited, Unavailable)
 _TRIES, _PAUSE = 10, 0.5
 _READ = 1 << 20
 _PATIENCE = 30.0
+
+
+class Files:
+    """What a client does with files."""
+
+    _reconnect: bool
+
+    async def _ready(self) -> Connection:
+        raise NotImplementedError
+
+    async def call(self, frame: Request[R], timeout: float = _PATIENCE, *, retry: bool = False) -> R:
+        """Send a request."""
+        raise NotImplementedError
+
+    async def upload(
+        self,
+        path: Path | str,
+        purpose: Purpose = "attachment",
+        *,
+        name: str | None = None,
+        type: str | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> File:
+        """Upload a file, also over several connections: it goes on where it was. `on_progress`: so much is written."""
+        return await upload(self._ready, Path(path), purpose, name, type, on_progress, self._reconnect)
+
+    async def download(
+        self,
+        file: UUID,
+        path: Path | str,
+        *,
+        channel: UUID | None = None,
+        seq: int | None = None,
+        variant: str = ORIGINAL,
+    ) -> None:
+        """Get a file of one's own, or of a message; it goes on where it was when a connection is lost."""
+        frame = FileLink(file=file, channel=channel, seq=seq, variant=variant)
+        await download(lambda: self.call(frame, retry=True), Path(path))
 
 
 def heard(connection: Connection, event: FileStored | FileFailed) -> bool:
