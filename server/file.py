@@ -282,6 +282,7 @@ class Files:
         while blobs := await rows.forsake(pool, _AT_ONCE):
             for blob in blobs:
                 await self._remove(blob)
+        await self.store.tidy()
 
     async def _remove(self, blob: UUID) -> None:
         for variant in await rows.variants(self._server.pool, blob):

@@ -33,7 +33,9 @@ log = logging.getLogger("onesocket.file")
 HEAD = 12  # bytes before the data: the transfer's number and the offset
 _EACH = 4  # of one socket
 _LEAST = 2  # parts: a window smaller than that stops at each
+_OF_ONE = 8  # of one account in this process
 _EVERY = 1.0
+_PATIENCE = 60.0
 
 
 class Transfer:
@@ -42,9 +44,10 @@ class Transfer:
     def __init__(self, uploads: Uploads, ctx: Context, upload: Upload, file: UUID, size: int, sink: Sink) -> None:
         self._uploads, self.ctx, self.upload, self.sink = uploads, ctx, upload, sink
         self.file, self.size, self.number = file, size, 0
-        self.window = 0
+        self.account, self.window = ctx.user, 0
         self.received = sink.stored
         self.over = False
+        self.moved = asyncio.get_running_loop().time()
         self._waiting: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._finishing: asyncio.Task[None] | None = None
@@ -57,6 +60,7 @@ class Transfer:
             raise Invalid(f"the file ends at {self.size}")
         if offset + len(data) - self.sink.stored > self.window:
             raise Invalid("this is more than may be under way: wait for `file.stored`")
+        self.moved = asyncio.get_running_loop().time()
         self._waiting.append(data)
         self.received += len(data)
         if self._task is None:
@@ -85,6 +89,11 @@ class Transfer:
         if not self.over:
             event = FileStored(number=self.number, file=self.file, offset=self.sink.stored)
             self.ctx.socket.send(encode(event))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being done with it."""
+        return self._task is None and self._finishing is None
 
     async def finish(self) -> None:
         """Everything that was sent is written, and is what it was said to be."""
@@ -143,6 +152,8 @@ class Uploads:
         """That another one may begin here."""
         if ctx.transfers and len(ctx.transfers) >= _EACH:
             raise Conflict("four files are being uploaded over this socket: finish one first")
+        if sum(one.account == ctx.user for one in self._by_file.values()) >= _OF_ONE:
+            raise Conflict("eight of your files are being uploaded here: finish one first")
         if self._memory - self.granted < _LEAST * self.part:
             raise Overloaded("too many files are being uploaded at the moment", retry_after=2)
 
@@ -242,6 +253,9 @@ class Uploads:
         """See which of these transfers another process has taken over, or somebody has cancelled."""
         while True:
             await asyncio.sleep(_EVERY)
+            before = asyncio.get_running_loop().time() - _PATIENCE
+            for one in [one for one in self._by_file.values() if one.moved < before and one.idle]:
+                self.fail(one, Conflict("nothing has come for a minute: begin again when there is something to send"))
             transfers = list(self._by_file.values())
             if transfers:
                 with suppress(Refusal):

@@ -90,5 +90,8 @@ class Store(Protocol):
     async def free(self) -> int | None:
         """How many bytes there is room for; None when nobody knows."""
 
+    async def tidy(self) -> None:
+        """Remove what processes that were killed have left on this machine's disk."""
+
     async def stop(self) -> None:
         """Let go of everything."""

@@ -112,6 +112,9 @@ class Disk:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return shutil.disk_usage(self._folder).free
 
+    async def tidy(self) -> None:
+        """Nothing is here that no row leads to."""
+
     async def stop(self) -> None:
         """What is being written is finished."""
         await asyncio.to_thread(self._threads.shutdown)

@@ -12,9 +12,10 @@ import hashlib
 import html
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -24,6 +25,7 @@ from storage.store import Lost, Opening, Redirect, Wrong
 _PART = 8 << 20  # at least 5 MiB, but for the last
 _PARTS = 9000  # at most 10,000
 _READABLE = 300  # seconds
+_OLD = 86400
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
@@ -38,7 +40,7 @@ class S3:
         self._folder = folder
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="file")
 
-    async def run(self, work: Callable[..., None], *values: object) -> None:
+    async def run(self, work: Callable[..., object], *values: object) -> None:
         """Do something that waits for the disk. Who is cancelled waits, too: what it works with must stay open."""
         future = asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
         try:
@@ -69,7 +71,7 @@ class S3:
         try:
             with path.open("wb") as file:
                 async for part in self.bucket.read(key):
-                    await self.run(lambda part=part: file.write(part))
+                    await self.run(file.write, part)
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -96,6 +98,16 @@ class S3:
     async def free(self) -> int | None:
         """A bucket has no end."""
         return None
+
+    async def tidy(self) -> None:
+        """Parts of processes that were killed."""
+        await self.run(self._tidy)
+
+    def _tidy(self) -> None:
+        for path in self._folder.glob("*") if self._folder.exists() else ():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - _OLD:
+                    path.unlink()
 
     async def stop(self) -> None:
         """Let go of the connections."""
