@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 from msgspec import Struct
+from yarl import URL
 
 from protocol.error import Unavailable
 from storage.pool import StorageError
@@ -141,8 +142,6 @@ class Bucket:
         raise Unavailable("the store of files does not answer", retry_after=5)
 
     async def _once(self, method: str, key: str, query: Mapping[str, str], body: bytes | Path, payload: str) -> Reply:
-        from yarl import URL
-
         headers = self.signer.headers(method, key, query, payload)
         url = URL(self.signer.url(key, query), encoded=True)
         file = await asyncio.to_thread(body.open, "rb") if isinstance(body, Path) else None
@@ -157,8 +156,6 @@ class Bucket:
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """All of something, bit by bit."""
-        from yarl import URL
-
         headers = self.signer.headers("GET", key, {}, _EMPTY)
         url = URL(self.signer.url(key, {}), encoded=True)
         try:

