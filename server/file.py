@@ -278,7 +278,7 @@ class Files:
         while some := await uploads.left_over(pool, _AT_ONCE):
             for upload in some:
                 await self.store.abort(upload.key, upload.place)
-                await uploads.finish(pool, upload.key)
+                await uploads.forget(pool, upload.key)
         while blobs := await rows.forsake(pool, _AT_ONCE):
             for blob in blobs:
                 await self._remove(blob)

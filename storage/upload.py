@@ -81,9 +81,14 @@ async def hold(tx: Transaction, key: UUID, writer: UUID) -> bool:
     return found is not None
 
 
-async def finish(db: Database, key: UUID) -> None:
-    """It is a blob now, or nothing is left of it."""
-    await db.execute("DELETE FROM upload WHERE key = $1", key)
+async def finish(tx: Transaction, key: UUID) -> None:
+    """It is a blob now."""
+    await tx.execute("DELETE FROM upload WHERE key = $1", key)
+
+
+async def forget(db: Database, key: UUID) -> None:
+    """Nothing is left of it."""
+    await db.execute("DELETE FROM upload WHERE key = $1 AND file IS NULL", key)
 
 
 async def let_go(tx: Transaction, key: UUID) -> None:

@@ -21,6 +21,12 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "draft": ("t.account", "t.channel"),
     "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
     "fact": ("t.stream",),
+    "file": ("t.owner",),
+    "file_loose": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
+    "file_use": (_MESSAGE,),
+    "blob": ("t.owner",),
+    "variant": ("(SELECT b.owner FROM blob b WHERE b.id = t.blob)",),
+    "upload": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
     "invite": ("t.space", "t.by"),
@@ -58,7 +64,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.
-LOOKS_INTO = {"mail": "account"}
+LOOKS_INTO = {"mail": "account", "file_loose": "file", "variant": "blob", "upload": "file"}
 # What a refused try may leave: when somebody was last here, and that something was tried.
 COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}

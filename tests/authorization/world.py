@@ -146,6 +146,7 @@ class World:
         self.automods: dict[str, UUID] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
+        self.files: dict[str, UUID] = {}
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
@@ -178,6 +179,7 @@ class World:
         builder = Weaver(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
+        self.files = builder.files
         self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
         self.reports, self.automods = builder.reports, builder.automods
         for person in self.people.values():
