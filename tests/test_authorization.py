@@ -32,6 +32,7 @@ from tests.authorization import (
     queries,
     queries_account,
     queries_channel,
+    queries_file,
     queries_friend,
     queries_moderation,
     queries_notification,
@@ -51,6 +52,7 @@ OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-
 QUERIES = (
     *queries_account.QUERIES,
     *queries_channel.QUERIES,
+    *queries_file.QUERIES,
     *queries_friend.QUERIES,
     *queries_poll.QUERIES,
 )

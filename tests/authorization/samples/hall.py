@@ -187,7 +187,7 @@ MESSAGES = {
         changed(_delete, seq=9),
         by="kim",
         in_space=True,
-        touches=frozenset({"hall", "hall 9", "ann", "lea", "club"}),
+        touches=frozenset({"hall", "hall 9", "ann", "kim", "lea", "club"}),
         told={"message.deleted": CLUB},
         refused={"member": "forbidden"},
     ),
@@ -287,7 +287,7 @@ POLLS = {
 
 
 def _link(world: World) -> Request[Any]:
-    return file.FileLink(file=world.files["tom in hall"], channel=world.channels["hall"].id, seq=9)
+    return file.FileLink(file=world.files["kim in hall"], channel=world.channels["hall"].id, seq=9)
 
 
 FILES = {
