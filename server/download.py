@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
 
+from websockets.datastructures import MultipleValuesError
+
 from protocol.error import Refusal
 from server import proxy
 from server.file import signed
@@ -79,7 +81,7 @@ class Downloads:
         self._pool, self.store, self._keys, self._most = pool, store, keys, most
         self._addresses: Counter[str] = Counter()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="download")
-        self.count = 0
+        self.count = self.asked = 0
 
     async def run(self, work: Callable[..., int], *values: object) -> int:
         """Something that waits for the disk. Who is cancelled waits, too: what it works with must stay open."""
@@ -100,6 +102,7 @@ class Downloads:
 
     def enter(self, address: str) -> None:
         """One more; refused when there are too many."""
+        self.asked += 1
         if self.count >= self._most or self._addresses[address] >= _OF_ONE_ADDRESS:
             raise Refused(503, "too many downloads at the moment", "Retry-After: 2")
         self.count += 1
@@ -184,6 +187,8 @@ class Download(asyncio.Protocol):
             await self._answer()
         except Refused as refused:
             await self._refuse(refused)
+        except MultipleValuesError:
+            await self._refuse(Refused(400, "a header is given twice"))
         except Refusal:
             await self._refuse(Refused(503, "try again in a moment", "Retry-After: 2"))
         except (TimeoutError, OSError) as error:

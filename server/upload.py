@@ -63,6 +63,7 @@ class Transfer:
         self.moved = asyncio.get_running_loop().time()
         self._waiting.append(data)
         self.received += len(data)
+        self._uploads.bytes += len(data)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._write(), name="upload")
 
@@ -141,7 +142,7 @@ class Uploads:
         self._pool, self.part, self._window, self._memory = pool, part, window, memory
         self._by_file: dict[UUID, Transfer] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.granted = 0
+        self.granted = self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._by_file)

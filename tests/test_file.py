@@ -1,15 +1,27 @@
 """file: uploads over the socket: in order, bounded, taken up where they stopped, kept once, and counted."""
 
 import asyncio
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from protocol.client import Client
-from protocol.error import Conflict, Damaged, Flooded, Forbidden, Full, Invalid, Missing, TooLarge
+from protocol.error import (
+    Conflict,
+    Damaged,
+    Flooded,
+    Forbidden,
+    Full,
+    Invalid,
+    Missing,
+    Overloaded,
+    TooLarge,
+    Unavailable,
+)
 from protocol.file import (
     FileBegin,
     FileCancel,
@@ -23,12 +35,14 @@ from protocol.file import (
     Purpose,
 )
 from protocol.frame import Request
-from protocol.session import SessionClose, SessionPing
+from protocol.session import SessionClose, SessionOpen, SessionPing
 from server import Server
+from server import file as server_file
+from server import upload as server_upload
 from tests.chat import me
 from tests.conftest import Connector, Dial, Person, Starter
 from tests.files import address, begin, digest, get, kept, pour, put, upload
-from tests.raw import BINARY
+from tests.raw import BINARY, TEXT, masked
 
 SOON = 5.0
 
@@ -283,6 +297,78 @@ async def test_four_at_once_over_one_socket_and_the_window_shrinks_with_the_memo
         await begin(ann, b"one too many")
     assert server.files.uploads.granted == sum(windows)
     await bob.call(SessionPing())
+
+
+async def test_a_message_in_fragments_is_one_part(server: Server, ann: Person, dial: Dial) -> None:
+    raw = await dial(server)
+    raw.ask(SessionOpen(token=ann.tokens_given.access))
+    assert "ok" in await raw.json()
+    data = os.urandom(200_000)
+    raw.ask(FileBegin(purpose="attachment", name="x", size=len(data), hash=digest(data)))
+    begun = (await raw.json())["ok"]
+    whole = begun["number"].to_bytes(4, "big") + bytes(8) + data
+    pieces = [whole[at : at + 65536] for at in range(0, len(whole), 65536)]
+    for number, piece in enumerate(pieces):
+        raw.send(masked(piece, 0 if number else BINARY, fin=number == len(pieces) - 1))
+    assert (await raw.json())["offset"] == len(data)
+    raw.ask(FileFinish(file=UUID(begun["file"]["id"])))
+    assert (await raw.json())["ok"]["state"] == "ready"
+
+
+async def test_a_text_in_fragments_is_no_larger_than_others(server: Server, ann: Person, dial: Dial) -> None:
+    raw = await dial(server)
+    raw.ask(SessionOpen(token=ann.tokens_given.access))
+    assert "ok" in await raw.json()
+    raw.send(masked(b"a" * 60_000, TEXT, fin=False) + masked(b"a" * 10_000, 0, fin=False))
+    assert await raw.closed() == 1009
+
+
+# What goes wrong
+
+
+async def test_who_dies_between_keeping_a_file_and_noting_it_leaves_it_to_the_next(
+    server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(*_: object) -> None:
+        raise Unavailable
+
+    data = os.urandom(5000)
+    begun = await begin(ann, data)
+    await pour(ann, begun, data)
+    with monkeypatch.context() as broken:
+        broken.setattr(server.files, "_keep", die)
+        with pytest.raises(Unavailable):
+            await ann.call(FileFinish(file=begun.file.id))
+    again = await begin(ann, data)
+    assert (again.file.id, again.offset) == (begun.file.id, 5000)
+    assert (await ann.call(FileFinish(file=begun.file.id))).state == "ready"
+    assert (await get(await address(ann, begun.file))).body == data
+
+
+async def test_a_file_that_another_process_holds_is_not_written(
+    server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_file, "_BUSY_TRIES", 2)
+    data = os.urandom(5000)
+    begun = await begin(ann, data)
+    await server.files.uploads.take_over(begun.file.id)
+    [partial] = kept(server)
+    with partial.open("rb+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Overloaded):
+            await begin(ann, data)
+    again = await begin(ann, data)
+    await pour(ann, again, data)
+    await ann.call(FileFinish(file=begun.file.id))
+
+
+async def test_who_begins_and_sends_nothing_makes_room_for_others(
+    server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_upload, "_PATIENCE", 0.5)
+    begun = await begin(ann, b"x")
+    told = await ann.wait_for(FileFailed, SOON)
+    assert (told.number, told.code, server.files.uploads.granted) == (begun.number, "conflict", 0)
 
 
 # What one does with one's own
