@@ -210,11 +210,12 @@ CREATE TABLE space (
     nonce       uuid NOT NULL,                  -- the creator's: the same again is a retry
     members     integer NOT NULL DEFAULT 0,
     keeps_for   integer,                        -- days: how long channels that say nothing else keep messages
-    structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
+    structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels, overwrites or emoji change
     created_at  timestamptz NOT NULL DEFAULT now(),
     deleted_at  timestamptz,                    -- nobody has a right there any more; what is left goes bit by bit
     reported    bigint NOT NULL DEFAULT 0,      -- one more whenever a report is made or closed
-    rules       bigint NOT NULL DEFAULT 0       -- one more whenever what is looked for in messages changes; 0: nothing is
+    rules       bigint NOT NULL DEFAULT 0,      -- one more whenever what is looked for in messages changes; 0: nothing is
+    summons     bigint NOT NULL DEFAULT 0       -- the number of its last one
 );
 
 CREATE UNIQUE INDEX space_nonce ON space (creator, nonce);
@@ -283,6 +284,7 @@ CREATE TABLE space_member (
     name        text COLLATE "C" NOT NULL,      -- what they are listed by: the nick or the name, folded
     roles       uuid[] NOT NULL DEFAULT '{}',
     timeout_until timestamptz,
+    summons     bigint NOT NULL DEFAULT 0,      -- up to which number they have looked at those of the space
     PRIMARY KEY (space, account)
 ) WITH (fillfactor = 90);
 
@@ -385,6 +387,33 @@ CREATE TABLE ruin (
     taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
 );
 
+-- emoji: those that spaces have made; deleted ones may stand under messages, by their names
+
+CREATE TABLE emoji (
+    id    uuid PRIMARY KEY,
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    file  uuid NOT NULL,                        -- what was uploaded
+    nonce uuid NOT NULL                         -- of who made it: the same again is a retry
+);
+
+CREATE UNIQUE INDEX emoji_name ON emoji (space, name);
+CREATE UNIQUE INDEX emoji_nonce ON emoji (space, nonce);
+
+-- sticker: pictures that are sent as messages; of one that was sent the message keeps what it needs
+
+CREATE TABLE sticker (
+    id    uuid PRIMARY KEY,
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    about text NOT NULL,
+    file  uuid NOT NULL,
+    nonce uuid NOT NULL
+);
+
+CREATE UNIQUE INDEX sticker_name ON sticker (space, name);
+CREATE UNIQUE INDEX sticker_nonce ON sticker (space, nonce);
+
 -- invite: ways into a space
 
 CREATE TABLE invite (
@@ -444,6 +473,9 @@ CREATE TABLE message (
     poll      text,                             -- JSON of protocol.message.Poll
     expires_at timestamptz,                     -- when it is deleted
     thread    uuid,                             -- what has started from it
+    mention_roles uuid[],
+    mention_everyone boolean NOT NULL DEFAULT false,
+    sticker   text,                             -- JSON of protocol.message.SentSticker
     files     text,                             -- JSON of what protocol.message.Message tells of them
     PRIMARY KEY (channel, seq)
 );
@@ -451,6 +483,7 @@ CREATE TABLE message (
 CREATE UNIQUE INDEX message_nonce ON message (author, nonce);
 CREATE INDEX message_pinned ON message (channel, seq) WHERE pinned_at IS NOT NULL;
 CREATE INDEX message_expires ON message (channel, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX message_summons ON message (channel, seq) WHERE mention_everyone OR mention_roles IS NOT NULL;
 
 CREATE TABLE revision (
     channel uuid NOT NULL,
@@ -528,7 +561,7 @@ BEGIN
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded,
-                             poll, expires_at, files)
+                             poll, expires_at, mention_roles, mention_everyone, sticker, files)
         SELECT p.channel, p.seq, p.author, p.nonce, at, p.text, (p.extra ->> 'reply_to')::bigint,
                CASE WHEN p.extra ? 'mentions' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mentions') AS t(e)) END,
@@ -536,7 +569,9 @@ BEGIN
                    (SELECT array_agg(e) FROM jsonb_array_elements_text(p.extra -> 'hashtags') AS t(e)) END,
                coalesce((p.extra ->> 'silent')::boolean, false), p.extra ->> 'forwarded',
                p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer),
-               p.extra ->> 'files'
+               CASE WHEN p.extra ? 'mention_roles' THEN
+                   (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mention_roles') AS t(e)) END,
+               coalesce((p.extra ->> 'mention_everyone')::boolean, false), p.extra ->> 'sticker', p.extra ->> 'files'
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
@@ -730,10 +765,11 @@ CREATE TABLE reaction (
     account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
     emoji   text NOT NULL,
     at      timestamptz NOT NULL DEFAULT now(),
+    custom  uuid,                               -- one of the space's, which may be no more
     FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
 );
 
-CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji);
+CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji, custom) NULLS NOT DISTINCT;
 CREATE INDEX reaction_account ON reaction (account, id);
 
 -- vote: who has chosen what in polls; the message's row tells the counts
@@ -947,12 +983,26 @@ CREATE UNIQUE INDEX notification_message ON notification (channel, seq, account)
 CREATE TABLE notification_level (
     account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
     place   uuid NOT NULL REFERENCES stream ON DELETE CASCADE,
-    level   text NOT NULL CHECK (level IN ('all', 'mentions', 'nothing')),
+    level   text NOT NULL CHECK (level IN ('all', 'mentions', 'personal', 'nothing')),
     until   timestamptz,
     PRIMARY KEY (account, place)
 );
 
 CREATE INDEX notification_level_place ON notification_level (place);
+
+-- Messages that mention roles or everyone, numbered in their space: members look at them when they come by.
+CREATE TABLE summons (
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    number   bigint NOT NULL,
+    channel  uuid NOT NULL,
+    seq      bigint NOT NULL,
+    roles    uuid[] NOT NULL,                   -- those that were mentioned when it was numbered
+    everyone boolean NOT NULL,
+    PRIMARY KEY (space, number),
+    FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX summons_message ON summons (channel, seq);
 
 -- erasure: accounts that were deleted, of whose messages and memberships something may be left
 

@@ -8,14 +8,18 @@ from msgspec import Meta
 from protocol.frame import AccountFact, Body, ChannelId, Limit, Request, Seq, SpaceId, Time, check_times
 
 Kind = Annotated[
-    Literal["mention", "reply", "friend_request", "friend_accepted"],
-    Meta(description="You were mentioned, or answered; you were asked to be friends, or they have accepted."),
+    Literal["mention", "mention_role", "mention_everyone", "reply", "friend_request", "friend_accepted"],
+    Meta(
+        description="You were mentioned, or a role of yours was, or everyone; or you were answered; you were asked to "
+        "be friends, or they have accepted."
+    ),
 ]
 Level = Annotated[
-    Literal["all", "mentions", "nothing"],
+    Literal["all", "mentions", "personal", "nothing"],
     Meta(
         description="Of which messages: with `all` nothing more is listed than with `mentions`, mentions and answers; "
-        "the others are what is unread in the channel, and it is for clients to ring."
+        "the others are what is unread in the channel, and it is for clients to ring. `personal`: as `mentions`, but "
+        "those of roles and of everyone."
     ),
 ]
 Id = Annotated[int, Meta(description="Newer ones have a greater one.")]

@@ -104,6 +104,20 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     mail_from: Annotated[str, about("sender of the server's mails")] = "onesocket <noreply@localhost>"
 
+    # What is in files, and behind links
+    media_processes: Annotated[int, about("files looked into at once by each worker", ge=1, le=64)] = 2
+    media_queue: Annotated[int, about("files that may wait for that before `overloaded`", ge=1, le=10000)] = 50
+    media_memory_mib: Annotated[int, about("address space of such a process", ge=256, le=16384)] = 1024
+    media_seconds: Annotated[int, about("processor time of such a process; it may take three times as long", ge=1)] = 20
+    media_pixels: Annotated[int, about("largest picture that is decoded", ge=10000, le=268435456)] = 40000000
+    voice_minutes: Annotated[int, about("longest voice message", ge=1, le=120)] = 10
+    clamd_url: Annotated[str, about("tcp://host:port or unix:///path of the clamd that scans files; empty: none")] = ""
+    clamd_required: Annotated[bool, about("refuse files that clamd did not look at, also while it is away")] = True
+    link_previews: Annotated[bool, about("may people have the server look at links")] = True
+    link_allow: Annotated[
+        list[str], about("host:port pairs that links may lead to though they are private, e.g. wiki.intern:8080")
+    ] = []
+
     # Limits: nothing is unbounded
     frame_bytes: Annotated[int, about("largest frame of a logged-in socket", ge=1024, le=16777216)] = 65536
     frame_bytes_before_login: Annotated[int, about("largest frame before login", ge=1024, le=65536)] = 4096

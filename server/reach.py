@@ -6,11 +6,12 @@ watches them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from uuid import UUID
 
 from protocol.permission import Permission, bits
-from server.structure import Structures
+from server.structure import Resident, Structures
 from storage import member as members
 from storage import space as spaces
 from storage import stream as streams
@@ -72,13 +73,20 @@ class Reach:
             return [one.id for one in found if one is not None and one.reads]
         return [*await streams.channels(db, account), *await self._read_in_spaces(db, account)]
 
+    def of(self, db: Database, account: UUID) -> Callable[[Sequence[UUID]], Awaitable[list[UUID]]]:
+        """Tells which of some channels those are."""
+        return partial(self.readable, db, account)
+
     async def _read_in_spaces(self, db: Database, account: UUID) -> list[UUID]:
         ids = await members.spaces(db, account, None, _SPACES)
         residents = await self._structures.residents(db, ids, [account] * len(ids))
+        return await self.readable_in(db, [one for one in residents if one is not None])
+
+    async def readable_in(self, db: Database, residents: Sequence[Resident]) -> list[UUID]:
+        """The channels of spaces, threads among them, whose messages may be read by who sits there."""
         rooms = [
             channel
             for one in residents
-            if one is not None
             for channel in one.structure.channels
             if one.structure.allowed(one.member, channel) & _HISTORY
         ]

@@ -5,7 +5,7 @@ Rule 2: a handler receives what the rule resolved, never a raw id it has not bee
 Rule 3: hidden and missing are the same refusal, to the byte.
 Rule 4: gates need no database and run before everything else; binds are one query each, joined to the viewer.
 
-Which rules there are about what exists here is in server/access.py.
+Which rules there are about what exists here is in server/access.py and server/space_access.py.
 """
 
 from __future__ import annotations

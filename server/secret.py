@@ -209,18 +209,6 @@ def secret_file(path: Path) -> list[str]:
     return path.read_text().split()
 
 
-def rotate(path: Path) -> None:
-    """Put a fresh secret in front of the ones in the file."""
-    old = secret_file(path)
-    fresh = path.with_suffix(".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write("\n".join([secrets.token_hex(32), *old]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-
-
 def _text(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 

@@ -13,10 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.channel import Channel
+from protocol.emoji import Emoji
 from protocol.error import Overloaded
 from protocol.permission import ADMINISTRATOR, bits
 from protocol.role import Role as RoleShown
 from protocol.space import Space
+from protocol.sticker import Sticker
 from server import access
 from server.access import Member, Overwrite, Role
 from server.outline import Outline, outline
@@ -41,6 +43,8 @@ class Structure:
         self.number, self.rules = layout.structure, layout.rules
         self.shown: dict[UUID, RoleShown] = {role.id: role for role in layout.roles}
         self.roles = {role.id: Role(role.id, role.position, bits(role.permissions)) for role in layout.roles}
+        self.emoji: dict[UUID, Emoji] = {one.id: one for one in layout.emoji}
+        self.stickers: dict[UUID, Sticker] = {one.id: one for one in layout.stickers}
         self.channels: dict[UUID, Channel] = {channel.id: channel for channel in layout.channels}
         self.overwrites = {
             channel: [Overwrite(one.target, bits(one.allow), bits(one.deny)) for one in found]
@@ -138,10 +142,14 @@ class Structures:
                 return [_standing(one, structures) for one in found]
         raise _busy()
 
+    def known(self, space: UUID | None) -> Structure | None:
+        """What decides in a space, as of when somebody looked last: just now, or a newer one."""
+        return self._known.get(space) if space is not None else None
+
     def places(self, footing: Footing) -> set[UUID]:
         """A channel, and what it is in."""
         found = {footing.id, footing.parent}
-        known = self._known.get(footing.space) if footing.space is not None else None
+        known = self.known(footing.space)
         above = known.channels.get(footing.parent) if known is not None and footing.parent is not None else None
         if above is not None:
             found.add(above.parent)

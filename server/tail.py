@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from protocol.error import Refusal
+from server.fresh import Fresh
 from server.stream import Streams
 from storage import tail
 from storage.pool import PASSING, Pool, Transaction
-from storage.tail import Portion
+from storage.tail import Held, Portion, Span
 
 log = logging.getLogger("onesocket.tail")
 
@@ -30,7 +31,7 @@ Worker = Callable[[Transaction, Sequence[Portion]], Awaitable[None]]
 
 _EVERY = 0.25
 _SWEEP_EVERY, _SWEPT = 2.0, 2000
-_CHANNELS, _FACTS, _LEAST = 100, 500, 20
+_CHANNELS, _FACTS, _LEAST = 100, 1000, 20
 _MOST_WAITING = 50_000
 _AGAIN, _LONGEST = 0.5, 5.0
 _BUSY, _SHARE = 0.6, 0.12  # of one core; of the time, while it is busy
@@ -55,8 +56,8 @@ class Pace:
 class Tail:
     """Hands the facts of channels to workers, bit by bit."""
 
-    def __init__(self, pool: Pool, streams: Streams, workers: Sequence[Worker]) -> None:
-        self._pool, self._streams, self.workers = pool, streams, list(workers)
+    def __init__(self, pool: Pool, streams: Streams, fresh: Fresh, workers: Sequence[Worker]) -> None:
+        self._pool, self._streams, self._fresh, self.workers = pool, streams, fresh, list(workers)
         self._queue: dict[UUID, None] = {}
         self._pace = Pace()
         self.facts, self.left_out, self.lag = 0, 0, 0.0
@@ -152,16 +153,35 @@ class Tail:
         """One transaction. `careful`: who fails is left out."""
         async with self._pool.transaction() as tx:
             held = await tail.take(tx, channels, facts)
-            portions = await tail.read(tx, held.spans) if held.spans else []
+            portions = await self._portions(tx, held.spans)
             for worker in self.workers if portions else ():
                 await (self._carefully(worker, tx, portions) if careful else worker(tx, portions))
             if portions:
                 await tail.move(tx, held.spans)
         self._count(portions)
+        self._forget(channels, held)
         if held.new:
             await tail.begin(self._pool, held.new)
         more = [span.channel for span in held.spans if span.last - span.after >= facts]
         return [*held.new, *held.busy, *more]
+
+    async def _portions(self, tx: Transaction, spans: Sequence[Span]) -> list[Portion]:
+        """What stands there: what is remembered, and what has to be read."""
+        found: list[Portion] = []
+        unknown: list[Span] = []
+        for span in spans:
+            said = self._fresh.covering(span)
+            if said is None:
+                unknown.append(span)
+            else:
+                found.append(Portion(span, said, [], [], []))
+        return found + (await tail.read(tx, unknown) if unknown else [])
+
+    def _forget(self, channels: Sequence[UUID], held: Held) -> None:
+        """What is done need not be remembered; what has neither a span nor a later turn was done by somebody else."""
+        lasts = {span.channel: span.last for span in held.spans}
+        for channel in set(channels).difference(held.busy, held.new):
+            self._fresh.forget(channel, lasts.get(channel))
 
     async def _carefully(self, worker: Worker, tx: Transaction, portions: Sequence[Portion]) -> None:
         try:

@@ -10,12 +10,13 @@ from uuid import UUID
 import msgspec
 
 from protocol.audit import AuditEntry
+from protocol.ballot import PollOption
 from protocol.channel import ExportedChannel
 from protocol.draft import Draft
 from protocol.file import File
 from protocol.friend import Friend
 from protocol.invite import Invite
-from protocol.message import ExportedMessage, Message, PollOption
+from protocol.message import ExportedMessage, Message
 from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
@@ -177,7 +178,7 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     """What it has put under messages, oldest first."""
     rows = await db.fetch(
         """
-        SELECT id, channel, seq, emoji, at FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
+        SELECT id, channel, seq, emoji, at, custom FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
         """,
         account,
         int(after or 0),
@@ -186,7 +187,9 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     return [
         (
             str(row["id"]),
-            ExportedReaction(channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"]),
+            ExportedReaction(
+                channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"], custom=row["custom"]
+            ),
         )
         for row in rows
     ]

@@ -20,6 +20,7 @@ _TABLES = {
     "vote": "channel",
     "revision": "channel",
     "mention": "channel",
+    "summons": "channel",
     "hidden": "channel",
     "file_use": "channel",
     "message": "channel",

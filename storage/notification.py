@@ -24,13 +24,13 @@ from storage.pool import Database, Row, Transaction
 
 KEPT = 1000
 COLUMNS = "n.id, n.kind, n.by, n.at, n.read, n.space, n.channel, n.seq AS message"
-# About a message that was taken back, or that its account has hidden.
+# About a message that was taken back, or that its account has hidden. Counted, since EXISTS may be answered by reading
+# all messages there are.
 _GONE = """
     n.channel IS NOT NULL AND (
-        NOT EXISTS (SELECT FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
-        OR EXISTS (SELECT FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
+        0 = (SELECT count(*) FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
+        OR 0 < (SELECT count(*) FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
 """
-NONE = Unread(unread=0, kinds=[], spaces=[])
 
 
 class Hint(Struct, frozen=True):
@@ -145,8 +145,8 @@ async def wanted(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
     """Those who want to be notified of that, and were not notified of the same message yet."""
     rows = await tx.fetch(
         """
-        SELECT t.k FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[])
-               WITH ORDINALITY AS t(account, channel, seq, by, k)
+        SELECT t.k FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::boolean[])
+               WITH ORDINALITY AS t(account, channel, seq, by, called, k)
           JOIN channel c ON c.id = t.channel
          WHERE NOT EXISTS (SELECT FROM block b WHERE b.account = t.account AND b.blocked = t.by)
            AND NOT EXISTS (SELECT FROM notification n WHERE n.account = t.account AND n.channel = t.channel
@@ -155,16 +155,19 @@ async def wanted(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
                               AND m.muted_until > now())
            AND NOT EXISTS (SELECT FROM mark m WHERE m.account = t.account AND m.channel IN (c.id, c.parent)
                               AND m.muted_until > now())
-           AND (SELECT l.level FROM notification_level l JOIN (VALUES (c.id, 1), (c.parent, 2), (c.space, 3))
+           AND coalesce(
+               (SELECT l.level FROM notification_level l JOIN (VALUES (c.id, 1), (c.parent, 2), (c.space, 3))
                        AS p(place, far) USING (place)
-                 WHERE l.account = t.account AND (l.until IS NULL OR l.until > now()) ORDER BY p.far LIMIT 1)
-               IS DISTINCT FROM 'nothing'
+                 WHERE l.account = t.account AND (l.until IS NULL OR l.until > now()) ORDER BY p.far LIMIT 1),
+               'mentions')
+               <> ALL (CASE WHEN t.called THEN ARRAY['nothing', 'personal'] ELSE ARRAY['nothing'] END)
          ORDER BY t.k
         """,
         [one.account for one in found],
         [one.channel for one in found],
         [one.seq for one in found],
         [one.by for one in found],
+        [one.kind in ("mention_role", "mention_everyone") for one in found],
     )
     return [found[row["k"] - 1] for row in rows]
 

@@ -37,7 +37,7 @@ QUICK: dict[str, Any] = {
     "password_rounds": 1,
     "throttle": 1000.0,
     "drain": 1.0,
-    "pool_size": 2,
+    "pool_size": 3,
     "acquire_timeout": 10.0,
 }
 

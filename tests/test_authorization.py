@@ -21,6 +21,7 @@ from storage.ids import new_id
 from tests.authorization import (
     absence,
     checks,
+    checks_emoji,
     checks_moderation,
     checks_space,
     checks_way,
@@ -32,6 +33,7 @@ from tests.authorization import (
     queries,
     queries_account,
     queries_channel,
+    queries_emoji,
     queries_file,
     queries_friend,
     queries_moderation,
@@ -57,6 +59,7 @@ QUERIES = (
     *queries_poll.QUERIES,
 )
 MORE_QUERIES = (
+    *queries_emoji.QUERIES,
     *queries_moderation.QUERIES,
     *queries_notification.QUERIES,
     *queries_search.QUERIES,
@@ -64,10 +67,12 @@ MORE_QUERIES = (
     *queries_way.QUERIES,
 )
 TEXTS = (*checks.CODE, *checks.TEXTS)
-MORE_TEXTS = (*checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
+MORE_TEXTS = (*checks_emoji.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
 _LATER = frozenset(
     {
         "automod",
+        "emoji",
+        "hashtag",
         "invite",
         "member",
         "notification",
@@ -77,6 +82,7 @@ _LATER = frozenset(
         "search",
         "space",
         "stats",
+        "sticker",
         "thread",
     }
 )

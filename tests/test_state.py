@@ -45,7 +45,7 @@ class Stage:
 
     async def begin(self) -> None:
         for _ in range(2):
-            server = Server(Config(**self._values, acquire_timeout=10))
+            server = Server(Config(**self._values))
             self.servers.append(await self._stack.enter_async_context(server))
         await until(lambda: all(one.bus.others >= 1 and one.bus.alive for one in self.servers))
         for one in self.servers:

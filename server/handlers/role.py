@@ -9,11 +9,11 @@ from protocol.frame import Nothing
 from protocol.permission import bits, names
 from protocol.role import Role, RoleCreate, RoleDelete, RoleGrant, RoleReorder, RoleRevoke, RoleUpdate
 from server import access
-from server.access import in_space, resident_in, role_in, roles_in
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
 from server.space import MOST_ROLES, Order, Ruling, ruling
+from server.space_access import in_space, resident_in, role_in, roles_in
 from server.structure import Resident
 from storage import role as roles
 from storage.ids import new_id

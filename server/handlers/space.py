@@ -24,13 +24,13 @@ from protocol.space import (
     SpaceView,
 )
 from server import space as making
-from server.access import in_space, resident_in
 from server.avatar import check_avatar
 from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import ruling
+from server.space_access import in_space, resident_in
 from server.structure import Resident
 from storage import member as members
 from storage import retention
@@ -66,6 +66,8 @@ async def get(ctx: Context, frame: SpaceGet, space: Resident) -> SpaceView:
         roles=list(seen.roles.values()),
         channels=list(seen.channels.values()),
         marks=marks,
+        emoji=list(seen.emoji.values()),
+        stickers=list(seen.stickers.values()),
     )
 
 

@@ -29,9 +29,9 @@ from msgspec import Struct
 
 from protocol import channel as protocol
 from protocol import permission
+from protocol.ballot import Poll, PollOption
 from protocol.codec import encode
 from protocol.file import Details
-from protocol.message import Poll, PollOption
 from server import group
 from storage.ids import new_id
 from storage.standing import Standing
@@ -75,6 +75,8 @@ _TABLES = (
     "follow",
     "report",
     "automod",
+    "emoji",
+    "sticker",
 )
 
 
@@ -119,6 +121,7 @@ class Builder:
 
     def __init__(self, people: dict[str, Person], marks: Marks) -> None:
         self._people, self._marks = people, marks
+        self.tags: dict[tuple[str, int], str] = {}
         self._rows: dict[str, list[Values]] = {table: [] for table in _TABLES}
         self._heads: dict[UUID, int] = {}
         self._lasts: dict[UUID, int] = {}
@@ -332,7 +335,8 @@ class Builder:
         place: Values = {"channel": channel.id, "seq": seq}
         channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())
         row = {"author": self._people[who].id, "nonce": channel.nonces[seq], "sent_at": self._at}
-        row |= {"text": self._marks.private(whose, "message"), "hashtags": [self._marks.private(whose, "hashtag")]}
+        tag = self.tags[channel.name, seq] = self._marks.private(whose, "hashtag")
+        row |= {"text": self._marks.private(whose, "message"), "hashtags": [tag]}
         row |= {"mentions": [self._people[one].id for one in mentions] or None}
         if values.get("deleted_at"):
             row["hashtags"] = None

@@ -47,6 +47,19 @@ def _other(world: World, me: Person, *, blocks: bool) -> UUID:
     return next(world.people[one].id for one, two in pairs if two == me.name)
 
 
+def _emblem(what: str, other: str) -> Kind:
+    """Of spaces."""
+    return Kind(
+        hidden={
+            "one of another space": lambda world, me: world.spaces["den"].emblems[what],
+            "one of a space that I was put out of": lambda world, me: world.spaces["hut"].emblems[what],
+            "another thing of the space": lambda world, me: world.spaces["club"].emblems[other],
+            "a channel": _channel("hall"),
+        },
+        outsiders=frozenset(),
+    )
+
+
 KINDS = {
     "user": Kind(
         hidden={
@@ -202,6 +215,8 @@ KINDS = {
         },
         outsiders=frozenset(),
     ),
+    **dict.fromkeys(("emoji in space", "emoji in channel"), _emblem("emoji", "sticker")),
+    **dict.fromkeys(("sticker in space", "sticker in channel"), _emblem("sticker", "emoji")),
     "message in channel": Kind(
         hidden={
             "one that stands in another channel": lambda world, me: 11,

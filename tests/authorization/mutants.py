@@ -94,6 +94,12 @@ HELD_TO_NEEDS = (
     "automod.create",
     "automod.update",
     "automod.delete",
+    "emoji.create",
+    "emoji.update",
+    "emoji.delete",
+    "sticker.create",
+    "sticker.update",
+    "sticker.delete",
 )
 
 
@@ -307,6 +313,11 @@ def _ruling() -> AbstractContextManager[Any]:
     return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
 
 
+def _any_of(table: str, rest: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Those of all spaces."""
+    return lambda: queried(query(f"FROM {table} e WHERE e.space = $1{rest}", "e.space = $1"))
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
@@ -344,6 +355,10 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("report.resolve", "report"): _queue,
     ("automod.update", "rule"): _ruling,
     ("automod.delete", "rule"): _ruling,
+    ("emoji.update", "emoji"): _any_of("emoji", " ORDER"),
+    ("emoji.delete", "emoji"): _any_of("emoji", " AND e.id = $2"),
+    ("sticker.update", "sticker"): _any_of("sticker", " ORDER"),
+    ("sticker.delete", "sticker"): _any_of("sticker", " AND e.id = $2"),
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(

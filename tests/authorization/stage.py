@@ -18,6 +18,7 @@ from server.external import Provider
 from server.file import Files
 from server.head import Heads
 from server.search import Search
+from server.summons import Summonses
 from server.tail import Tail
 from server.upload import Uploads
 from tests.authorization import provider
@@ -59,6 +60,7 @@ async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator
             database_url=database_url,
             redis_url=redis_url,
             providers=[Provider(provider.NAME, "onesocket", **urls)],
+            link_allow=[issuer.removeprefix("http://")],
         )
         with _unobserved(), _logged() as log:
             async with Server(config) as server, _peopled(server, database_url, issuer) as world:
@@ -83,6 +85,7 @@ def _unobserved() -> Iterator[None]:
         patch.object(Uploads, "run", run),
         patch.object(Tail, "run", run),
         patch.object(Search, "run", run),
+        patch.object(Summonses, "run", run),
     ):
         yield
 

@@ -144,6 +144,7 @@ class World:
         self.nonces: dict[str, UUID] = {}
         self.reports: dict[str, UUID] = {}
         self.automods: dict[str, UUID] = {}
+        self.tags: dict[tuple[str, int], str] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
         self.files: dict[str, UUID] = {}
@@ -181,7 +182,7 @@ class World:
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
         self.files = builder.files
         self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
-        self.reports, self.automods = builder.reports, builder.automods
+        self.reports, self.automods, self.tags = builder.reports, builder.automods, builder.tags
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)

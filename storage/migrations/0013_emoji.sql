@@ -1,92 +1,61 @@
--- Files: what people upload, and messages that carry it.
+-- Emoji and stickers of spaces; mentions of roles and of everyone.
 
-CREATE TABLE file (
-    id         uuid PRIMARY KEY,
-    owner      uuid NOT NULL REFERENCES account,
-    purpose    text NOT NULL CHECK (purpose IN ('attachment', 'voice', 'avatar', 'emoji', 'sticker', 'backup')),
-    name       text NOT NULL,
-    type       text NOT NULL,
-    size       bigint NOT NULL,
-    hash       bytea NOT NULL,
-    state      text NOT NULL CHECK (state IN ('uploading', 'processing', 'ready', 'refused')),
-    blob       uuid,                            -- null while it is uploaded
-    details    text,                            -- JSON of protocol.file.Details
-    created_at timestamptz NOT NULL DEFAULT now(),
-    CHECK ((state = 'uploading') = (blob IS NULL))
-);
+-- emoji: those that spaces have made; deleted ones may stand under messages, by their names
 
-CREATE INDEX file_owner ON file (owner, id DESC);
-CREATE INDEX file_uploading ON file (owner, hash) WHERE state = 'uploading';
-CREATE INDEX file_blob ON file (blob);
-
--- Bytes that are kept, under their id, in the store.
-CREATE TABLE blob (
+CREATE TABLE emoji (
     id    uuid PRIMARY KEY,
-    owner uuid NOT NULL REFERENCES account,
-    hash  bytea NOT NULL,
-    size  bigint NOT NULL,
-    gone  boolean NOT NULL DEFAULT false        -- no file has them any more: they are about to be removed
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    file  uuid NOT NULL,                        -- what was uploaded
+    nonce uuid NOT NULL                         -- of who made it: the same again is a retry
 );
 
-CREATE UNIQUE INDEX blob_hash ON blob (owner, hash, size) WHERE NOT gone;
-CREATE INDEX blob_gone ON blob (id) WHERE gone;
-ALTER TABLE file ADD FOREIGN KEY (blob) REFERENCES blob;
+CREATE UNIQUE INDEX emoji_name ON emoji (space, name);
+CREATE UNIQUE INDEX emoji_nonce ON emoji (space, nonce);
 
--- What else there is of a blob: smaller pictures, …
-CREATE TABLE variant (
-    blob uuid NOT NULL REFERENCES blob ON DELETE CASCADE,
-    name text NOT NULL,
-    type text NOT NULL,
-    size bigint NOT NULL,
-    PRIMARY KEY (blob, name)
+-- sticker: pictures that are sent as messages; of one that was sent the message keeps what it needs
+
+CREATE TABLE sticker (
+    id    uuid PRIMARY KEY,
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    about text NOT NULL,
+    file  uuid NOT NULL,
+    nonce uuid NOT NULL
 );
 
--- Bytes on their way; they become the blob `key`.
-CREATE TABLE upload (
-    key      uuid PRIMARY KEY,
-    file     uuid REFERENCES file ON DELETE SET NULL,  -- null: what has come is to be removed
-    writer   uuid NOT NULL,                     -- the transfer that may write: the last that has begun
-    place    text NOT NULL DEFAULT '',          -- what the store calls it
-    parts    text[] NOT NULL DEFAULT '{}',      -- what the store calls what it has of it
-    moved_at timestamptz NOT NULL DEFAULT now()
-);
+CREATE UNIQUE INDEX sticker_name ON sticker (space, name);
+CREATE UNIQUE INDEX sticker_nonce ON sticker (space, nonce);
 
-CREATE UNIQUE INDEX upload_file ON upload (file);
-CREATE INDEX upload_moved ON upload (moved_at);
+ALTER TABLE reaction ADD COLUMN custom uuid;
+DROP INDEX reaction_once;
+CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji, custom) NULLS NOT DISTINCT;
 
--- Which messages carry a file.
-CREATE TABLE file_use (
-    channel uuid NOT NULL,
-    seq     bigint NOT NULL,
-    file    uuid NOT NULL REFERENCES file ON DELETE CASCADE,
-    PRIMARY KEY (channel, seq, file),
+ALTER TABLE message ADD COLUMN mention_roles uuid[], ADD COLUMN mention_everyone boolean NOT NULL DEFAULT false,
+                    ADD COLUMN sticker text;
+CREATE INDEX message_summons ON message (channel, seq) WHERE mention_everyone OR mention_roles IS NOT NULL;
+
+ALTER TABLE space ADD COLUMN summons bigint NOT NULL DEFAULT 0;
+ALTER TABLE space_member ADD COLUMN summons bigint NOT NULL DEFAULT 0;
+
+-- Messages that mention roles or everyone, numbered in their space: members look at them when they come by.
+CREATE TABLE summons (
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    number   bigint NOT NULL,
+    channel  uuid NOT NULL,
+    seq      bigint NOT NULL,
+    roles    uuid[] NOT NULL,                   -- those that were mentioned when it was numbered
+    everyone boolean NOT NULL,
+    PRIMARY KEY (space, number),
     FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
 );
 
-CREATE INDEX file_use_file ON file_use (file);
+CREATE UNIQUE INDEX summons_message ON summons (channel, seq);
 
--- Files that no message carries, perhaps; when it is time, those go.
-CREATE TABLE file_loose (
-    file uuid PRIMARY KEY REFERENCES file ON DELETE CASCADE,
-    due  timestamptz NOT NULL
-);
+ALTER TABLE notification_level DROP CONSTRAINT notification_level_level_check;
+ALTER TABLE notification_level ADD CHECK (level IN ('all', 'mentions', 'personal', 'nothing'));
 
-CREATE INDEX file_loose_due ON file_loose (due);
-
--- However a message goes: what it has carried is looked at, when who is forwarding it is done.
-CREATE FUNCTION file_let_go() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO file_loose (file, due)
-    SELECT DISTINCT f.id, now() + interval '1 minute' FROM gone g JOIN file f ON f.id = g.file
-    ON CONFLICT (file) DO NOTHING;
-    RETURN NULL;
-END $$;
-
-CREATE TRIGGER file_let_go AFTER DELETE ON file_use REFERENCING OLD TABLE AS gone
-FOR EACH STATEMENT EXECUTE FUNCTION file_let_go();
-
-ALTER TABLE message ADD COLUMN files text;
-
+-- Stores a batch of messages in one round trip, as before; also what roles they mention, everyone, and stickers.
 CREATE OR REPLACE FUNCTION message_append(
     channels uuid[], accesses bigint[], authors uuid[], nonces uuid[], texts text[], extras jsonb[],
     OUT at timestamptz, OUT verdicts smallint[], OUT seqs bigint[], OUT earlier timestamptz[])
@@ -126,7 +95,7 @@ BEGIN
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded,
-                             poll, expires_at, files)
+                             poll, expires_at, mention_roles, mention_everyone, sticker)
         SELECT p.channel, p.seq, p.author, p.nonce, at, p.text, (p.extra ->> 'reply_to')::bigint,
                CASE WHEN p.extra ? 'mentions' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mentions') AS t(e)) END,
@@ -134,13 +103,15 @@ BEGIN
                    (SELECT array_agg(e) FROM jsonb_array_elements_text(p.extra -> 'hashtags') AS t(e)) END,
                coalesce((p.extra ->> 'silent')::boolean, false), p.extra ->> 'forwarded',
                p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer),
-               p.extra ->> 'files'
+               CASE WHEN p.extra ? 'mention_roles' THEN
+                   (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mention_roles') AS t(e)) END,
+               coalesce((p.extra ->> 'mention_everyone')::boolean, false), p.extra ->> 'sticker'
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
            CASE WHEN bool_or(i.verdict IN (1, 6)) THEN array_agg(i.sent_at ORDER BY i.k) END
       INTO verdicts, seqs, earlier FROM input i LEFT JOIN placed p USING (k);
-    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime,files}') THEN
+    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime}') THEN
         INSERT INTO mention (account, channel, seq)
         SELECT t.account::uuid, i.channel, seqs[i.k]
           FROM unnest(channels, authors, extras) WITH ORDINALITY AS i(channel, author, extra, k),
@@ -156,12 +127,6 @@ BEGIN
           FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k)
          WHERE verdicts[i.k] = 0 AND i.extra ? 'lifetime' GROUP BY i.channel
         ON CONFLICT (kind, stream, seq) DO UPDATE SET at = excluded.at WHERE due.at > excluded.at;
-        INSERT INTO file_use (file, channel, seq)
-        SELECT f.id, i.channel, seqs[i.k]
-          FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k),
-               jsonb_array_elements(i.extra -> 'files') AS t(one) JOIN file f ON f.id = (t.one ->> 'id')::uuid
-         WHERE verdicts[i.k] = 0 FOR KEY SHARE OF f  -- one that was deleted meanwhile is left out
-        ON CONFLICT DO NOTHING;
     END IF;
     IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'slow') THEN
         INSERT INTO pace (channel, account, until)
