@@ -107,7 +107,6 @@ _NO_NUL = r"^[^\x00]*$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$(?!\n)"
 
 Text = Annotated[str, Meta(min_length=1, max_length=4000, pattern=_NO_NUL)]
-OptionalText = Annotated[str, Meta(max_length=4000, pattern=_NO_NUL)]
 Paragraph = Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)]
 Line = Annotated[str, Meta(max_length=80, pattern=_ONE_LINE)]
 OptionText = Annotated[str, Meta(min_length=1, max_length=80, pattern=_ONE_LINE)]

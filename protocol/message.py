@@ -185,9 +185,7 @@ class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only
 
     channel: ChannelId
     nonce: Nonce
-    text: Annotated[
-        OptionalText, Meta(description="It may be left out where there are files or a sticker, and no poll.")
-    ] = ""
+    text: Annotated[Text, Meta(description="It may be left out where there are files or a sticker, and no poll.")] = ""
     reply_to: Replied | None = None
     mentions: Mentions = []
     mention_roles: MentionRoles = []

@@ -76,8 +76,6 @@ def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided, files:
     """Stored with others in one transaction; answered when that is committed."""
     if files is None:  # perhaps they went with the message, since it was sent
         return ctx.app.posting.again(channel.id, ctx.user, frame.nonce)  # type: ignore[return-value]
-    if not (frame.text or files):
-        raise Invalid("say something, or send a file", field="text")
     asked = frame.poll
     if asked is not None and not poll.in_time(asked):
         return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
