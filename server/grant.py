@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from server.structure import Structures
 
 _MOST = 200_000
-_POLLS = bits(["start_polls"])
+_POLLS, _FILES = bits(["start_polls"]), bits(["attach"])
 
 
 class Verdict(Struct, frozen=True, eq=False):
@@ -212,12 +212,17 @@ class Grants:
 
 def _words(entry: Entry) -> str:
     """All that it says."""
-    poll = entry.more.poll if entry.more is not None else None
-    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
+    more = entry.more
+    if more is None or not (more.poll or more.files):
+        return entry.text
+    options = more.poll.options if more.poll is not None else []
+    return "\n".join([entry.text, *(one.text for one in options), *(one.name for one in more.files)])
 
 
 def _refusal(entry: Entry, standing: Standing | None) -> Refusal | None:
     if standing is None or entry.again:
         return Missing()
-    polls = entry.more is None or entry.more.poll is None or standing.allowed & _POLLS
-    return None if standing.writes and polls else Forbidden("you cannot write here")
+    more = entry.more
+    polls = more is None or more.poll is None or standing.allowed & _POLLS
+    files = more is None or not more.files or standing.allowed & _FILES
+    return None if standing.writes and polls and files else Forbidden("you cannot write here")

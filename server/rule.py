@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 Gate = Callable[["Context", "Op"], None]
 Load = Callable[..., Awaitable[Any]]
-AtOnce = Callable[["Context", UUID], Any]
+AtOnce = Callable[["Context", Any], Any]
 
 
 class Bind(Struct, frozen=True):

@@ -13,6 +13,7 @@ from protocol.audit import AuditEntry, ExportedDeed
 from protocol.ballot import PollOption
 from protocol.channel import ExportedChannel
 from protocol.draft import Draft
+from protocol.file import File
 from protocol.friend import Friend
 from protocol.invite import Invite
 from protocol.message import ExportedMessage, Message
@@ -25,6 +26,7 @@ from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
 from protocol.user import User
 from storage import audit as audits
+from storage import file as file_rows
 from storage import friend as friend_rows
 from storage import invite as invite_rows
 from storage import message as message_rows
@@ -224,6 +226,17 @@ async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tup
         )
         for row in rows
     ]
+
+
+async def files(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, File]]:
+    """What it has uploaded, oldest first; `file.link` tells where to read it."""
+    rows = await db.fetch(
+        f"SELECT {file_rows.COLUMNS} FROM file f WHERE f.owner = $1 AND f.id > $2 ORDER BY f.id LIMIT $3",
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), file_rows.file(row)) for row in rows]
 
 
 async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:

@@ -22,6 +22,12 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
     "emoji": ("t.space",),
     "fact": ("t.stream",),
+    "file": ("t.owner",),
+    "file_loose": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
+    "file_use": (_MESSAGE,),
+    "blob": ("t.owner",),
+    "variant": ("(SELECT b.owner FROM blob b WHERE b.id = t.blob)",),
+    "upload": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
     "invite": ("t.space", "t.by"),
@@ -61,7 +67,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.
-LOOKS_INTO = {"mail": "account"}
+LOOKS_INTO = {"mail": "account", "file_loose": "file", "variant": "blob", "upload": "file"}
 # What a refused try may leave: when somebody was last here, and up to where they have looked.
 COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at"), ("space_member", "summons")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}

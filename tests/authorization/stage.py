@@ -15,10 +15,12 @@ import asyncpg
 from server import Config, Server
 from server.erasure import Erasures
 from server.external import Provider
+from server.file import Files
 from server.head import Heads
 from server.search import Search
 from server.summons import Summonses
 from server.tail import Tail
+from server.upload import Uploads
 from storage.ids import new_id
 from tests.authorization import provider
 from tests.authorization.world import World
@@ -95,6 +97,8 @@ def _unobserved() -> Iterator[None]:
         patch("server.outline._EVERY", 86400.0),
         patch.object(Heads, "run", run),
         patch.object(Erasures, "run", run),
+        patch.object(Files, "run", run),
+        patch.object(Uploads, "run", run),
         patch.object(Tail, "run", run),
         patch.object(Search, "run", run),
         patch.object(Summonses, "run", run),

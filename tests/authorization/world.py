@@ -93,6 +93,7 @@ class World(Talk):
         self.tags: dict[tuple[str, int], str] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
+        self.files: dict[str, UUID] = {}
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
@@ -124,6 +125,7 @@ class World(Talk):
         builder = Weaver(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
+        self.files = builder.files
         self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
         self.reports, self.automods, self.tags = builder.reports, builder.automods, builder.tags
         for person in self.people.values():
