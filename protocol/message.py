@@ -1,6 +1,6 @@
 """message: what is said in channels. A message is addressed by its channel and its seq there."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta
@@ -68,6 +68,17 @@ class Poll(Body, frozen=True):
     closed_at: Annotated[Time | None, Meta(description="Since when nobody votes any more.")] = None
 
 
+class Call(Body, frozen=True):
+    """A call that somebody made here. `missed`: nobody answered in time; `cancelled`: who called did not wait."""
+
+    id: UUID
+    state: Literal["ringing", "live", "ended", "missed", "declined", "cancelled", "busy"]
+    video: bool
+    people: Annotated[list[UUID], Meta(description="Who has been in it, who called first; a hundred at most.")]
+    answered_at: Time | None = None
+    ended_at: Time | None = None
+
+
 class NewPoll(Body, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The answers to a message, which is the question; neither they nor how one chooses change afterwards."""
 
@@ -103,6 +114,7 @@ class Message(Body, frozen=True, omit_defaults=True):
         Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
     ] = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
+    call: Annotated[Call | None, Meta(description="The message stands for a call; it has no words.")] = None
 
 
 class ExportedMessage(Body, frozen=True):

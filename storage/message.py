@@ -8,7 +8,18 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.message import Forwarded, Message, Messages, Poll, ReactionCount, Reader, Readers, Revision, Revisions
+from protocol.message import (
+    Call,
+    Forwarded,
+    Message,
+    Messages,
+    Poll,
+    ReactionCount,
+    Reader,
+    Readers,
+    Revision,
+    Revisions,
+)
 from protocol.parts import PAGE_BYTES, fitting
 from storage.pool import Database, Row
 from storage.standing import ACCESS, Standing
@@ -16,7 +27,7 @@ from storage.standing import ACCESS, Standing
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread
+    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread, m.call
 """
 IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
@@ -24,6 +35,7 @@ _PINS, _EDITS = 100, 1000
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
 _poll = msgspec.json.Decoder(Poll).decode
+_call = msgspec.json.Decoder(Call).decode
 
 
 def message(row: Row) -> Message:
@@ -45,6 +57,7 @@ def message(row: Row) -> Message:
         poll=_poll(row["poll"]) if row["poll"] else None,
         expires_at=row["expires_at"],
         thread=row["thread"],
+        call=_call(row["call"]) if row["call"] else None,
     )
 
 
@@ -259,7 +272,7 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
                forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
-               thread = NULL, deleted_at = now()
+               thread = NULL, call = NULL, deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,

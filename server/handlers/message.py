@@ -93,6 +93,8 @@ async def forward(
     later: Later
     if message is None:
         later = ctx.app.posting.again(channel.id, ctx.user, frame.nonce)
+    elif message.call is not None:
+        raise Conflict("a call has no words")
     else:
         whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
         more = Extra(hashtags=message.hashtags, forwarded=whose)
@@ -112,6 +114,8 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         before = await _held(change.tx, channel.id, message.seq)
         if before.author != ctx.user or before.forwarded is not None:
             raise Forbidden("only what you have written yourself can be edited")
+        if before.call is not None:
+            raise Conflict("a call has no words")
         mentions = list(dict.fromkeys(frame.mentions))
         await change.check_seeing(channel.id, mentions)
         after = msgspec.structs.replace(
