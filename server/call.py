@@ -155,16 +155,18 @@ class Calls:
         if now is None:
             raise Missing
         await self._stop(change, live, [user], "answered")
+        first = user != live.caller and not now.answered
+        if first:
+            await calls.answer(change.tx, live.id)
+            await due.set_next(change.tx, "call", live.channel, datetime.now(UTC) + timedelta(seconds=_LOOK_EVERY))
         message = await _message(change, live)
         if message is None or message.call is None:
             return
         call = message.call
         if user not in call.people and len(call.people) < _PEOPLE:
             call = replace(call, people=[*call.people, user])
-        if user != live.caller and not now.answered:
+        if first:
             call = replace(call, state="live", answered_at=datetime.now(UTC))
-            await calls.answer(change.tx, live.id)
-            await due.set_next(change.tx, "call", live.channel, datetime.now(UTC) + timedelta(seconds=_LOOK_EVERY))
         if call != message.call:
             await _changed(change, live.channel, replace(message, call=call))
 
@@ -227,13 +229,18 @@ class Calls:
                 if await calls.live(change.tx, one.stream) is None:
                     await due.finish(change.tx, "call", one.stream)
             return
-        seats = await self._app.rooms.store.seats(live.id)
-        if (live.late and not live.answered) or await self._over(live, {one.user for one in seats}):
+        if await self._is_over(live):
             await self.finish(live.channel, live.id, "missed")
             return
         if live.late:
             await self._silence(live)
         await due.put_off(self._app.pool, one, _LOOK_EVERY)
+
+    async def _is_over(self, live: Live) -> bool:
+        """What is due may be of the call before: while one rings nobody is expected to be there yet."""
+        if not live.answered:
+            return live.late
+        return await self._over(live, {one.user for one in await self._app.rooms.store.seats(live.id)})
 
     async def _silence(self, live: Live) -> None:
         """In a group: those who have not answered though others have ring no longer than they would have."""

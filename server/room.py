@@ -55,6 +55,7 @@ class Held(Struct):
     place: Place
     seat: Seat
     kind: str
+    told: list[Participant] | None = None
 
 
 class Room(Struct):
@@ -196,6 +197,8 @@ class Rooms:
 
     async def close(self, channel: UUID, call: UUID) -> None:
         """A call is over."""
+        for one in await self.store.seats(call):
+            await self.store.rise(one.user, Place(channel, call, one.seat, call))
         await self.store.close(call, "ended")
         self.changed(Place(channel, call, call, call))
 
@@ -325,13 +328,14 @@ class Rooms:
     async def _tell(self, room: Room, seats: Sequence[Seat]) -> None:
         people, before = [one.shown() for one in seats], room.people
         fewer, room.people, room.users = len(seats) < room.users, people, len(seats)
-        if people != before:
-            said = VoiceChanged(channel=room.channel, call=room.id if room.call else None, people=people)
-            one = frame(1, encode(said))
-            for held in room.held.values():
+        said = VoiceChanged(channel=room.channel, call=room.id if room.call else None, people=people)
+        one = b""
+        for held in room.held.values():
+            if held.told != people:
+                held.told, one = people, one or frame(1, encode(said))
                 held.ctx.socket.push(one)
-            if not room.call and _quiet(people) != _quiet(before):
-                self._tell_watchers(room, one)
+        if not room.call and _quiet(people) != _quiet(before):
+            self._tell_watchers(room, one or frame(1, encode(said)))
         if room.call and fewer:
             await self.thinned(room.channel, room.id, seats)
         wanted = room.held or (people and not room.call and self._watched(room.channel))

@@ -167,9 +167,7 @@ async def test_a_mesh_has_its_limit(start: Starter, connect: Connector) -> None:
         await join(some[2], voice)
 
 
-async def test_a_socket_that_comes_back_in_time_never_left(
-    start: Starter, connect: Connector
-) -> None:
+async def test_a_socket_that_comes_back_in_time_never_left(start: Starter, connect: Connector) -> None:
     here, there_ = await nodes(start, grace=2.0)
     ann, bob = await connect("ann", to=here), await connect("bob", to=there_)
     space = await community(ann, bob)
