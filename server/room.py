@@ -16,13 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from msgspec import Struct, field
 from msgspec.structs import replace
 
 from protocol.codec import encode
@@ -30,6 +28,7 @@ from protocol.error import Conflict, Refusal
 from protocol.permission import bits
 from protocol.voice import Participant, Seated, VoiceChanged, VoiceEnded, VoiceSignalled
 from server.core import frame
+from server.seat import Held, Room, Seats
 from storage import stream
 from storage.ids import new_id
 from storage.room import Place, RoomStore, Seat
@@ -48,27 +47,6 @@ _AT_ONCE = 16
 _CONNECT, _SPEAK, _VIDEO = bits(["connect"]), bits(["speak"]), bits(["video"])
 
 
-class Held(Struct):
-    """A seat whose socket is here."""
-
-    ctx: Context
-    place: Place
-    seat: Seat
-    kind: str
-    told: list[Participant] | None = None
-
-
-class Room(Struct):
-    """A room as it was told last."""
-
-    id: UUID
-    channel: UUID
-    call: bool
-    held: dict[UUID, Held] = field(default_factory=dict)
-    people: list[Participant] = field(default_factory=list)
-    users: int = 0
-
-
 class Rooms:
     """All that this process knows of calls and voice channels."""
 
@@ -78,24 +56,22 @@ class Rooms:
         self.store = RoomStore(app.bus.script, grace)
         self.thinned: Callable[[UUID, UUID, Sequence[Seat]], Awaitable[None]]  # somebody has left a call
         self._rooms: dict[UUID, Room] = {}
-        self._by_context: dict[Context, Held] = {}
-        self._by_seat: dict[UUID, Held] = {}
-        self._channels: Counter[UUID] = Counter()  # how many seats are held here in each
+        self._seats = Seats()
         self._dirty: set[UUID] = set()
         self._doubtful: set[UUID] = set()  # channels where somebody may have lost a right
         self._wake = asyncio.Event()
-        app.carrier.hear_rooms(self._heard, self._deliver)
-        app.streams.checked, app.streams.kept = self._doubt, self._holds
+        app.carrier.hear_rooms(self._heard, self._seats.push)
+        app.streams.checked, app.streams.kept = self._doubt, self._seats.somewhere_in
 
     def mine(self, ctx: Context, channel: UUID) -> Held | None:
         """The seat that a socket holds in a channel."""
-        held = self._by_context.get(ctx)
+        held = self._seats.of(ctx)
         return held if held is not None and held.place.channel == channel else None
 
     @property
     def held(self) -> int:
         """How many seats are held here."""
-        return len(self._by_context)
+        return len(self._seats)
 
     # Coming
 
@@ -131,11 +107,11 @@ class Rooms:
             await self._take(before, "elsewhere")
         self.let_go(ctx)
         room = self._known(place.channel, place.room, place.call is not None)
-        older = self._by_seat.get(place.seat)
+        older = self._seats.get(place.seat)
         if older is not None:
             await self._drop(older, "elsewhere", taken=False)
-        room.held[place.seat] = self._by_seat[place.seat] = self._by_context[ctx] = Held(ctx, place, seat, kind)
-        self._channels[place.channel] += 1
+        room.held[place.seat] = held = Held(ctx, place, seat, kind)
+        self._seats.hold(held)
         await self._keep(place.channel)
         await self._check(place.channel)  # it may have been lost since it was looked at
         if not ctx.connected:
@@ -152,20 +128,17 @@ class Rooms:
     def _known(self, channel: UUID, room: UUID, call: bool) -> Room:
         return self._rooms.setdefault(room, Room(room, channel, call))
 
-    def _holds(self, channel: UUID) -> bool:
-        return channel in self._channels
-
     # Going
 
     def went(self, ctx: Context) -> None:
         """A socket is gone; its account may come back with another one."""
-        if ctx in self._by_context and ctx.connected:
+        if ctx.connected:
             self.quit(ctx)  # it has only logged out
         self.let_go(ctx)
 
     def quit(self, ctx: Context) -> None:
         """A socket speaks for its account no more, and must not come back."""
-        held = self._by_context.get(ctx)
+        held = self._seats.of(ctx)
         if held is not None:
             self.let_go(ctx)
             self._app.later(self._leave_later(held))
@@ -175,13 +148,9 @@ class Rooms:
 
     def let_go(self, ctx: Context) -> None:
         """A socket holds no seat any more."""
-        held = self._by_context.pop(ctx, None)
-        if held is None:
-            return
-        del self._by_seat[held.place.seat], self._rooms[held.place.room].held[held.place.seat]
-        self._channels[held.place.channel] -= 1
-        if not self._channels[held.place.channel]:
-            del self._channels[held.place.channel]
+        held = self._seats.let_go(ctx)
+        if held is not None:
+            del self._rooms[held.place.room].held[held.place.seat]
 
     async def leave(self, place: Place, user: UUID, why: str) -> bool:
         """Take a seat away; whether it was there."""
@@ -221,14 +190,8 @@ class Rooms:
             data=data,
         )
         one = frame(1, encode(said))
-        if not self._deliver(to.seat, one):
+        if not self._seats.push(to.seat, one):
             self._app.carrier.signal(held.place.channel, to.seat, one)
-
-    def _deliver(self, seat: UUID, one: bytes) -> bool:
-        held = self._by_seat.get(seat)
-        if held is not None:
-            held.ctx.socket.push(one)
-        return held is not None
 
     # Looking
 
@@ -274,7 +237,7 @@ class Rooms:
 
     async def _sit_on(self) -> None:
         """Those who are here are here still."""
-        for held in list(self._by_context.values()):
+        for held in self._seats.all():
             await self._keep(held.place.channel)
             await self.store.sit(held.seat.user, held.place)
 
@@ -311,7 +274,7 @@ class Rooms:
 
     async def _drop(self, held: Held, why: str, *, taken: bool) -> None:
         """A socket is told that it holds its seat no more."""
-        if self._by_context.get(held.ctx) is not held:
+        if self._seats.of(held.ctx) is not held:
             return
         self.let_go(held.ctx)
         word, _, to = why.partition(":")
@@ -352,7 +315,7 @@ class Rooms:
     # Rights
 
     def _doubt(self, channel: UUID) -> None:
-        if self._holds(channel):
+        if self._seats.somewhere_in(channel):
             self._doubtful.add(channel)
             self._wake.set()
 
@@ -369,7 +332,7 @@ class Rooms:
 
     async def _check(self, channel: UUID) -> None:
         """Put those out of a channel who may not be there any more."""
-        some = [one for one in self._by_context.values() if one.place.channel == channel]
+        some = self._seats.all(channel)
         found = await self._app.structures.look(self._app.vital, [channel] * len(some), [one.seat.user for one in some])
         for held, standing in zip(some, found, strict=True):
             allowed = standing.allowed if standing is not None else 0

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from protocol.error import Conflict, Invalid, Missing
 from protocol.permission import bits
 from protocol.voice import Seated, VoiceJoin, VoiceMute, VoiceUpdate
-from server.room import Held
 from server.rule import Bind, Rule, check
+from server.seat import Held
 from server.space import ruling
 from storage import hush
 from storage.hush import Hush
