@@ -62,9 +62,8 @@ class Seated(Body, frozen=True):
 
 
 class VoiceChanged(Event, tag="voice.changed", frozen=True):
-    """Who is in a channel's call or voice channel now, and how: all of it; several changes may come as one.
-
-    Told to those who are in it, and of channels of spaces to the sockets that watch the channel and want `voice`.
+    """Who is in a call or voice channel now, and how: all of it. Told to those who are in it, and of channels of spaces
+    to the sockets that watch the channel and want `voice`; several changes may come as one.
     """
 
     channel: UUID

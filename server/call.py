@@ -173,7 +173,6 @@ class Calls:
     async def decline(self, user: UUID, channel: Standing, live: Live) -> None:
         """Ring no more; when nobody is left who could answer it is over."""
         async with changing(self._app, channel.id, user) as change:
-            await change.standing(user, channel.id)
             stopped = await self._stop(change, live, [user], "declined")
             over = stopped and not await calls.ringing(change.tx, live.id)
             now = await calls.get(change.tx, channel.id, live.id)

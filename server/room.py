@@ -60,6 +60,7 @@ class Rooms:
         self._dirty: set[UUID] = set()
         self._doubtful: set[UUID] = set()  # channels where somebody may have lost a right
         self._wake = asyncio.Event()
+        self._looking = False
         app.carrier.hear_rooms(self._heard, self._seats.push)
         app.streams.checked, app.streams.kept = self._doubt, self._seats.somewhere_in
 
@@ -180,18 +181,12 @@ class Rooms:
         self.changed(place)
         return True
 
-    def signal(self, held: Held, to: Seat, data: str) -> None:
+    def signal(self, place: Place, seat: Seat, to: Seat, data: str) -> None:
         """From one seat to another in the same room."""
-        said = VoiceSignalled(
-            channel=held.place.channel,
-            call=held.place.call,
-            user=held.seat.user,
-            seat=held.place.seat,
-            data=data,
-        )
+        said = VoiceSignalled(channel=place.channel, call=place.call, user=seat.user, seat=seat.seat, data=data)
         one = frame(1, encode(said))
         if not self._seats.push(to.seat, one):
-            self._app.carrier.signal(held.place.channel, to.seat, one)
+            self._app.carrier.signal(place.channel, to.seat, one)
 
     # Looking
 
@@ -225,6 +220,7 @@ class Rooms:
                 async with asyncio.timeout(max(0.0, renewed + self._every - clock())):
                     await self._wake.wait()
                 await asyncio.sleep(_MOMENT)
+            self._looking = True
             self._wake.clear()
             if clock() - renewed >= self._every:
                 renewed = clock()
@@ -234,6 +230,12 @@ class Rooms:
             dirty, self._dirty = list(self._dirty), set()
             for at in range(0, len(dirty), _AT_ONCE):
                 await asyncio.gather(*(self._look(room) for room in dirty[at : at + _AT_ONCE]))
+            self._looking = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that is known of here was told."""
+        return not (self._dirty or self._doubtful or self._looking)
 
     async def _sit_on(self) -> None:
         """Those who are here are here still."""

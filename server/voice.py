@@ -1,7 +1,7 @@
 """Voice and stage channels: who may come in, who may be heard, and what moderators do there.
 
 Rule 1: what moderators have done to somebody is kept in the database; the room is told after that.
-Rule 2: who does not hold a seat in a room with this socket finds nobody there to signal to.
+Rule 2: who has no seat in a room finds nobody there to signal to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from protocol.error import Conflict, Invalid, Missing
 from protocol.permission import bits
 from protocol.voice import Seated, VoiceJoin, VoiceMute, VoiceUpdate
 from server.rule import Bind, Rule, check
-from server.seat import Held
 from server.space import ruling
 from storage import hush
 from storage.hush import Hush
@@ -33,16 +32,16 @@ _ANY = 2**31
 
 
 def seat_in(field: str = "to", within: str = "channel") -> Rule:
-    """Another participant of the room in that channel in which this socket has a seat."""
+    """Another participant of the room in that channel in which one has a seat, too."""
     return Rule(binds=(Bind(field, "seat", _seat_of, within=within, in_context=True),))
 
 
 async def _seat_of(ctx: Context, channel: Standing, seat: UUID) -> Seat | None:
-    held = ctx.app.rooms.mine(ctx, channel.id)
-    if held is None:
+    place = await ctx.app.rooms.store.place(ctx.user)
+    if place is None or place.channel != channel.id:
         return None
-    found = {one.seat: one for one in await ctx.app.rooms.store.seats(held.place.room)}
-    return found.get(seat) if held.place.seat in found else None
+    found = {one.seat: one for one in await ctx.app.rooms.store.seats(place.room)}
+    return found.get(seat) if place.seat in found else None
 
 
 def seated_in(field: str = "user", within: str = "channel") -> Rule:
@@ -54,12 +53,23 @@ async def _seated(ctx: Context, channel: Standing, user: UUID) -> Seat | None:
     return next((one for one in await ctx.app.rooms.store.seats(channel.id) if one.user == user), None)
 
 
-def here(ctx: Context, channel: UUID) -> Held:
-    """The seat that this socket holds there."""
-    held = ctx.app.rooms.mine(ctx, channel)
-    if held is None:
-        raise Conflict("you are not there with this socket")
-    return held
+async def here(ctx: Context, channel: UUID) -> tuple[Place, Seat]:
+    """The seat that one has there, on whichever device."""
+    store = ctx.app.rooms.store
+    place = await store.place(ctx.user)
+    seats = await store.seats(place.room) if place is not None and place.channel == channel else ()
+    for seat in seats:
+        if place is not None and seat.seat == place.seat:
+            return place, seat
+    raise Conflict("you are not there")
+
+
+async def signal(ctx: Context, channel: UUID, call: UUID | None, to: Seat, data: str) -> None:
+    """From one's own seat to another one in the same room."""
+    place, seat = await here(ctx, channel)
+    if place.call != call:
+        raise Missing
+    ctx.app.rooms.signal(place, seat, to, data)
 
 
 async def join(ctx: Context, channel: Standing, frame: VoiceJoin) -> Seated:
@@ -90,16 +100,16 @@ async def join(ctx: Context, channel: Standing, frame: VoiceJoin) -> Seated:
 
 async def update(ctx: Context, channel: Standing, frame: VoiceUpdate) -> None:
     """What is given; who is muted is not speaking."""
-    held = here(ctx, channel.id)
+    place, seat = await here(ctx, channel.id)
     names = ("muted", "deafened", "camera", "screen", "speaking")
     fields = {name: value for name in names if (value := getattr(frame, name)) is not None}
     if fields.get("camera") or fields.get("screen"):
         check(channel.allowed, _VIDEO)
-    if fields.get("speaking") and not held.seat.speaker:
+    if fields.get("speaking") and not seat.speaker:
         raise Conflict("you are no speaker here")
     if fields.get("muted"):
         fields["speaking"] = False
-    if fields and not await ctx.app.rooms.change(held.place, **fields):
+    if fields and not await ctx.app.rooms.change(place, **fields):
         raise Conflict("you are not there any more")
 
 

@@ -21,6 +21,7 @@ from storage.ids import new_id
 from tests.authorization import (
     absence,
     checks,
+    checks_call,
     checks_moderation,
     checks_space,
     checks_way,
@@ -31,6 +32,7 @@ from tests.authorization import (
     mutants,
     queries,
     queries_account,
+    queries_call,
     queries_channel,
     queries_friend,
     queries_moderation,
@@ -50,11 +52,13 @@ OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-
 # In the ordinary run; the others are played by `pytest -m slow tests/test_authorization.py`.
 QUERIES = (
     *queries_account.QUERIES,
+    *queries_call.QUERIES,
     *queries_channel.QUERIES,
     *queries_friend.QUERIES,
     *queries_poll.QUERIES,
 )
 MORE_QUERIES = (
+    *queries_call.OF_SPACES,
     *queries_moderation.QUERIES,
     *queries_notification.QUERIES,
     *queries_search.QUERIES,
@@ -62,7 +66,7 @@ MORE_QUERIES = (
     *queries_way.QUERIES,
 )
 TEXTS = (*checks.CODE, *checks.TEXTS)
-MORE_TEXTS = (*checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
+MORE_TEXTS = (*checks_call.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
 _LATER = frozenset(
     {
         "automod",
@@ -74,8 +78,10 @@ _LATER = frozenset(
         "role",
         "search",
         "space",
+        "stage",
         "stats",
         "thread",
+        "voice",
     }
 )
 

@@ -12,6 +12,7 @@ from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.member import MemberKick, MemberTimeout
 from protocol.permission import PermissionClear
 from protocol.session import SessionClose, SessionOpen
+from protocol.space import SpaceJoin
 from protocol.voice import (
     Participant,
     Seated,
@@ -119,9 +120,10 @@ async def test_signals_go_to_one_participant_and_from_participants_only(
     await ann.call(VoiceSignal(channel=hall.voice, to=theirs.seat, data="offer"))
     heard = await bob.wait_for(VoiceSignalled, SOON)
     assert (heard.data, heard.seat, heard.user) == ("offer", mine.seat, me(ann))
-    other = await device(connect, ann)
+    kim = await connect("kim")
+    await kim.call(SpaceJoin(space=hall.id))
     with pytest.raises(Missing):
-        await other.call(VoiceSignal(channel=hall.voice, to=theirs.seat, data="x"))
+        await kim.call(VoiceSignal(channel=hall.voice, to=theirs.seat, data="x"))
     with pytest.raises(Missing):
         await ann.call(VoiceSignal(channel=hall.voice, to=uuid4(), data="x"))
 

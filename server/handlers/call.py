@@ -21,7 +21,7 @@ from server.context import Context
 from server.relay import relay as relay_for
 from server.router import op
 from server.rule import LOGGED_IN
-from server.voice import here, seat_in
+from server.voice import seat_in
 from storage import call as calls
 from storage.call import Live
 from storage.room import Seat
@@ -57,7 +57,7 @@ async def end(ctx: Context, frame: CallEnd, channel: Standing, call: Live) -> No
 @op(access=LOGGED_IN & in_channel("connect") & call_in() & seat_in(), limit="200/10s")
 async def signal(ctx: Context, frame: CallSignal, channel: Standing, call: Live, to: Seat) -> Nothing:
     """Only between those who are in it."""
-    ctx.app.rooms.signal(here(ctx, channel.id), to, frame.data)
+    await voice.signal(ctx, channel.id, call.id, to, frame.data)
     return Nothing()
 
 

@@ -1,6 +1,6 @@
 """stage: who speaks in a stage channel."""
 
-from protocol.error import Conflict, Invalid, Missing
+from protocol.error import Conflict, Invalid
 from protocol.frame import Nothing
 from protocol.stage import StageInvite, StageMute, StageRequest
 from server.access import in_channel
@@ -14,19 +14,15 @@ from storage.standing import Standing
 
 @op(access=LOGGED_IN & in_channel("connect"), limit="30/m")
 async def request(ctx: Context, frame: StageRequest, channel: Standing) -> Nothing:
-    """By who is there with this socket."""
+    """By who is there."""
     _check_stage(channel)
-    held = here(ctx, channel.id)
-    seats = await ctx.app.rooms.store.seats(channel.id)
-    seat = next((one for one in seats if one.seat == held.place.seat), None)
-    if seat is None:
-        raise Missing
+    place, seat = await here(ctx, channel.id)
     if frame.asking and seat.silenced:
         raise Conflict("a moderator has silenced you")
     if frame.asking and (seat.invited or channel.allowed & MUTE):
-        await ctx.app.rooms.change(held.place, speaker=True, asking=False, invited=False)
+        await ctx.app.rooms.change(place, speaker=True, asking=False, invited=False)
     else:
-        await ctx.app.rooms.change(held.place, asking=frame.asking and not seat.speaker, invited=False)
+        await ctx.app.rooms.change(place, asking=frame.asking and not seat.speaker, invited=False)
     return Nothing()
 
 
@@ -49,7 +45,7 @@ async def invite(ctx: Context, frame: StageInvite, channel: Standing, user: Seat
     return Nothing()
 
 
-@op(access=LOGGED_IN & in_channel("connect") & seated_in(), limit="60/m")
+@op(access=LOGGED_IN & in_channel() & seated_in(), limit="60/m")
 async def mute(ctx: Context, frame: StageMute, channel: Standing, user: Seat) -> Nothing:
     """Oneself, or others as a moderator."""
     _check_stage(channel)

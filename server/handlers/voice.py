@@ -21,7 +21,7 @@ from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
 from server.structure import Resident
-from server.voice import here, seat_in, seated_in
+from server.voice import seat_in, seated_in
 from storage.room import Seat
 from storage.standing import Standing
 
@@ -49,7 +49,7 @@ async def update(ctx: Context, frame: VoiceUpdate, channel: Standing) -> Nothing
 @op(access=LOGGED_IN & in_channel("connect") & seat_in(), limit="200/10s")
 async def signal(ctx: Context, frame: VoiceSignal, channel: Standing, to: Seat) -> Nothing:
     """Only between those who are there."""
-    ctx.app.rooms.signal(here(ctx, channel.id), to, frame.data)
+    await voice.signal(ctx, channel.id, None, to, frame.data)
     return Nothing()
 
 
