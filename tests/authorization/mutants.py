@@ -405,6 +405,7 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("notification.configure", "space"): _sitting,
     ("voice.move", "channel"): _judging,
     ("voice.mute", "channel"): _judging,
+    ("voice.mute", "user"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

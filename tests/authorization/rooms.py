@@ -69,6 +69,7 @@ HUSHED = f"""
            (SELECT author FROM message WHERE channel = <hall> AND seq = 2 UNION
             SELECT account FROM reaction WHERE channel = <hall> AND seq = 2)
     UNION ALL SELECT <den>, $1, true, true
+    UNION ALL SELECT <den>, author, true, true FROM message WHERE channel = <hall> AND seq = 2
 """
 
 
