@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["turn"]
 pytestmark = pytest.mark.browser
-PAGE = (Path(__file__).parent / "call.html").read_text("utf-8")
+PAGE = (Path(__file__).parent / "call.html").read_bytes()
 DEVICES = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
@@ -36,11 +36,25 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-async def tab(browser: Browser, server: Server, person: Person) -> Page:
-    """A page of the server's own address, logged in."""
+@pytest.fixture
+async def page_url() -> AsyncIterator[str]:
+    """Where the page is: at an address of its own, as an application has one."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + PAGE)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as site:
+        yield f"http://127.0.0.1:{site.sockets[0].getsockname()[1]}"
+
+
+async def tab(browser: Browser, url: str, server: Server, person: Person) -> Page:
+    """The page, logged in."""
     page = await (await browser.new_context()).new_page()
-    await page.route("**/call", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
-    await page.goto(f"{server.public_url}/call")
+    await page.goto(url)
     await log_in(page, server, person)
     return page
 
@@ -70,12 +84,12 @@ async def both_ways(one: Page, other: Page) -> None:
 
 @pytest.mark.parametrize("relayed", [False, True], ids=["directly", "through a relay alone"])
 async def test_two_tabs_call_each_other(
-    chromium: Browser, start: Starter, connect: Connector, turn: dict[str, Any], relayed: bool
+    chromium: Browser, page_url: str, start: Starter, connect: Connector, turn: dict[str, Any], relayed: bool
 ) -> None:
-    server = await start(**turn)
+    server = await start(origins=[page_url], **turn)
     ann, bob = await connect("ann", to=server), await connect("bob", to=server)
     channel = str(await direct(ann, bob))
-    first, second = await tab(chromium, server, ann), await tab(chromium, server, bob)
+    first, second = await tab(chromium, page_url, server, ann), await tab(chromium, page_url, server, bob)
     asked = [channel, str(uuid4()), relayed]
     call = await first.evaluate("([channel, nonce, relayed]) => start(channel, nonce, relayed)", asked)
     await until(second, "() => me.events.some((one) => one.ev === 'call.ringing')")
