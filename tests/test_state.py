@@ -20,6 +20,7 @@ from server import Config, Server
 from tests.chat import UNBOUND
 from tests.conftest import QUICK
 from tests.raw import until
+from tests.state.call_rules import CallRules
 from tests.state.channel_rules import ChannelRules
 from tests.state.message_rules import MessageRules
 from tests.state.people_rules import PeopleRules
@@ -45,7 +46,7 @@ class Stage:
 
     async def begin(self) -> None:
         for _ in range(2):
-            server = Server(Config(**self._values, acquire_timeout=10))
+            server = Server(Config(**self._values))
             self.servers.append(await self._stack.enter_async_context(server))
         await until(lambda: all(one.bus.others >= 1 and one.bus.alive for one in self.servers))
         for one in self.servers:
@@ -57,7 +58,7 @@ class Stage:
         self._loop.close()
 
 
-class Community(ChannelRules, MessageRules, PollRules, PeopleRules):
+class Community(ChannelRules, MessageRules, PollRules, PeopleRules, CallRules):
     """Everything that this server does with channels, by three people at once."""
 
     def __init__(self, stage: Stage) -> None:
