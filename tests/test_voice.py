@@ -14,6 +14,7 @@ from protocol.permission import PermissionClear
 from protocol.session import SessionClose, SessionOpen
 from protocol.space import SpaceJoin
 from protocol.voice import (
+    Media,
     Participant,
     Seated,
     VoiceChanged,
@@ -28,6 +29,7 @@ from protocol.voice import (
     VoiceUpdate,
 )
 from server import Server
+from storage.room import Seat
 from tests.chat import device, me, nodes, until
 from tests.community import Community, community, watch
 from tests.conftest import Connector, Person, Starter
@@ -234,6 +236,40 @@ async def test_what_redis_forgets_is_told_anew(start: Starter, connect: Connecto
         while not await there(bob, space.id):
             await asyncio.sleep(0.05)
     assert (await join(bob, voice)).people[0].seat == seat
+
+
+class Unit:
+    """A forwarding unit that remembers what it was told."""
+
+    most = 3
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, UUID, bool]] = []
+
+    async def admit(self, room: UUID, seat: Seat) -> Media:
+        self.told.append(("admit", seat.user, seat.speaker))
+        return Media(plane="sfu", url="wss://sfu.example", token=str(seat.seat))
+
+    async def changed(self, room: UUID, seat: Seat) -> None:
+        self.told.append(("changed", seat.user, seat.speaker))
+
+    async def left(self, room: UUID, seat: Seat) -> None:
+        self.told.append(("left", seat.user, seat.speaker))
+
+
+async def test_another_media_plane_is_told_who_may_be_heard(
+    server: Server, ann: Person, bob: Person, hall: Hall
+) -> None:
+    unit = server.rooms.plane = Unit()
+    mine, theirs = await join(ann, hall.voice), await join(bob, hall.voice)
+    assert (mine.media.plane, theirs.media.token) == ("sfu", str(theirs.seat))
+    await ann.call(VoiceMute(channel=hall.voice, user=me(bob), muted=True))
+    await people(ann, lambda found: len(found) == 2 and found[1].silenced)
+    await ann.call(VoiceMove(channel=hall.voice, user=me(bob)))
+    await ended(bob)
+    await ann.call(VoiceLeave(channel=hall.voice))
+    told = [("admit", me(ann), True), ("admit", me(bob), True), ("changed", me(bob), False), ("left", me(bob), False)]
+    await until(lambda: unit.told == [*told, ("left", me(ann), True)])
 
 
 # Who may
