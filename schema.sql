@@ -243,7 +243,8 @@ CREATE TABLE channel (
     slow        integer NOT NULL DEFAULT 0,     -- seconds between two messages of one author
     disappears_after integer,                   -- seconds: how long what is said from now on stays
     keeps_for   integer,                        -- days: how long what is said stays, whenever it was said
-    cleared     bigint NOT NULL DEFAULT 0       -- up to here nothing is left of that but what was pinned
+    cleared     bigint NOT NULL DEFAULT 0,      -- up to here nothing is left of that but what was pinned
+    seats       integer NOT NULL DEFAULT 0      -- of a voice or stage channel: how many may be in it; 0 for any
 );
 
 CREATE UNIQUE INDEX channel_nonce ON channel (creator, nonce);
@@ -453,7 +454,7 @@ BEGIN
                    FROM stream s WHERE s.id = ANY (wanted);
 END $$;
 
--- message: the facts that are messages; message_append alone writes them, so no foreign key is checked for each
+-- message: the facts that are messages; message_append writes them (calls aside), so no foreign key is checked for each
 
 CREATE TABLE message (
     channel   uuid NOT NULL,
@@ -478,6 +479,7 @@ CREATE TABLE message (
     mention_everyone boolean NOT NULL DEFAULT false,
     sticker   text,                             -- JSON of protocol.message.SentSticker
     files     text,                             -- JSON of what protocol.message.Message tells of them
+    call      text,                             -- JSON of protocol.message.Call
     PRIMARY KEY (channel, seq)
 );
 
@@ -801,6 +803,39 @@ CREATE TABLE draft (
 );
 
 CREATE INDEX draft_channel ON draft (channel);
+
+-- call: calls that are going on; what has become of them stands with their messages
+
+CREATE TABLE call (
+    channel  uuid PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+    id       uuid NOT NULL UNIQUE,
+    seq      bigint NOT NULL,                   -- its message
+    caller   uuid NOT NULL,
+    nonce    uuid NOT NULL,
+    until    timestamptz NOT NULL,              -- how long it rings
+    answered boolean NOT NULL DEFAULT false
+);
+
+-- Whose devices ring.
+CREATE TABLE ring (
+    call    uuid NOT NULL REFERENCES call (id) ON DELETE CASCADE,
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    PRIMARY KEY (call, account)
+);
+
+CREATE INDEX ring_account ON ring (account);
+
+-- hush: who is silenced in the voice channels of a space, or hears nothing there; also who leaves it and comes back
+
+CREATE TABLE hush (
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account  uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    muted    boolean NOT NULL,
+    deafened boolean NOT NULL,
+    PRIMARY KEY (space, account)
+);
+
+CREATE INDEX hush_account ON hush (account);
 
 -- scheduled: messages that are sent at a time; there is no more of one that was sent
 

@@ -1,6 +1,6 @@
 """message: what is said in channels. A message is addressed by its channel and its seq there."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta
@@ -62,6 +62,17 @@ class Forwarded(Body, frozen=True):
     sent_at: Time
 
 
+class Call(Body, frozen=True):
+    """A call that somebody made here. `missed`: nobody answered in time; `cancelled`: who called did not wait."""
+
+    id: UUID
+    state: Literal["ringing", "live", "ended", "missed", "declined", "cancelled", "busy"]
+    video: bool
+    people: Annotated[list[UUID], Meta(description="Who has been in it, who called first; a hundred at most.")]
+    answered_at: Time | None = None
+    ended_at: Time | None = None
+
+
 class Message(Body, frozen=True, omit_defaults=True):
     """A message as it is now; what is empty, false or null is left out. A deleted one keeps its place."""
 
@@ -87,6 +98,7 @@ class Message(Body, frozen=True, omit_defaults=True):
     sticker: SentSticker | None = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
     files: list[Attached] = []
+    call: Annotated[Call | None, Meta(description="The message stands for a call; it has no words.")] = None
 
 
 class ExportedMessage(Body, frozen=True):

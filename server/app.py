@@ -16,9 +16,10 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import expiry, follower, login, owner, poll, retention
+from server import call, expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
+from server.call import Calls
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.consequence import Consequences
@@ -42,6 +43,7 @@ from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
 from server.media import processor
+from server.media_plane import MediaPlane, Mesh
 from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
@@ -51,6 +53,7 @@ from server.preview import Previews
 from server.purge import Purges
 from server.reach import Reach
 from server.revocation import Revocations
+from server.room import Rooms
 from server.router import Router
 from server.ruin import Ruins
 from server.schedule import Schedule
@@ -84,7 +87,10 @@ _ENTER_AT_ONCE = 4
 
 
 class Server:
-    """One process of onesocket: start it, use it, stop it. `ops` adds an embedder's own handlers."""
+    """One process of onesocket: start it, use it, stop it.
+
+    `ops` adds an embedder's own handlers, `plane` another media plane than the mesh.
+    """
 
     def __init__(
         self,
@@ -94,8 +100,10 @@ class Server:
         public: Iterable[str] = (),
         worker: str = "0",
         siblings: bool = False,
+        plane: MediaPlane | None = None,
     ) -> None:
         self.config = config or Config()
+        self._plane = plane or Mesh(self.config.mesh)
         self.worker, self.siblings = worker, siblings
         self.host_id, self.node = platform.node(), f"{platform.node()}-{worker}"
         self.router = Router([*collect(), *ops], public)
@@ -181,6 +189,8 @@ class Server:
         self.streams = Streams(self.pool, self.vital, self.carrier, self.reach)
         self.outlines = Outlines(self.vital, self.structures, self.streams)
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
+        self.rooms = Rooms(self, self._plane, self.config.grace)
+        self.calls = Calls(self, self.config.ring)
         self.consequences = Consequences(self)
         judge = Judge(Windows(self.bus))
         self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
@@ -190,7 +200,13 @@ class Server:
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
         self.dues = Dues(
-            self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
+            self,
+            {
+                "poll": poll.fall_due,
+                "disappearing": expiry.fall_due,
+                "retention": retention.fall_due,
+                "call": call.fall_due,
+            },
         )
         self.files = Files(self, _store(config))
         self.search = Search(self.pool)
@@ -218,6 +234,7 @@ class Server:
             self.streams.run,
             self.outlines.run,
             self.presence.run,
+            self.rooms.run,
             self.erasures.run,
             self.graves.run,
             self.ruins.run,

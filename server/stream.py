@@ -56,6 +56,8 @@ class Streams:
         self._streams: dict[UUID, Stream] = {}
         self._guarded: defaultdict[UUID, set[Stream]] = defaultdict(set)
         self.changed: Callable[[Stream], None] = lambda stream: None  # what is allowed in a space
+        self.checked: Callable[[UUID], None] = lambda stream: None  # somebody may have lost a right there
+        self.kept: Callable[[UUID], bool] = lambda stream: False  # whether it is followed though nobody hears it
         self._tasks: set[asyncio.Task[None]] = set()
         self._heads = Heads(vital, self._streams, self.take, self._behind)
         self._recent_bytes = 0
@@ -202,6 +204,7 @@ class Streams:
             fresh = [ctx for ctx in stream.audience if ctx not in checked]
         stream.access = max(stream.access, min(versions))
         stream.page = None
+        self.checked(stream.id)
         if stream.is_space:
             self.changed(stream)
         for one in asked:  # what was asked for by a version that no fact has is done; what came meanwhile may have one
@@ -244,6 +247,7 @@ class Streams:
         stream.waiting.clear()
         if self._streams.get(stream.id) is stream:
             self._drop(stream)
+        self.checked(stream.id)
         for ctx in stream.audience:
             stream.let_go(ctx)
             if not gone:
@@ -349,7 +353,7 @@ class Streams:
         for stream in list(self._streams.values()):
             if stream.sockets or stream.silent or stream.late or stream.coming or stream.repairing is not None:
                 continue
-            if now - stream.alone_since > _KEPT_WITHOUT_AUDIENCE:
+            if now - stream.alone_since > _KEPT_WITHOUT_AUDIENCE and not self.kept(stream.id):
                 self._drop(stream)
         pages = sum(stream.page.bytes for stream in self._streams.values() if stream.page is not None)
         if self._recent_bytes + pages > _KEPT_BYTES_IN_ALL:

@@ -281,7 +281,10 @@ def _own(message: Message) -> Message:
     if poll is not None:
         options = [PollOption(text=one.text) for one in poll.options]
         poll = msgspec.structs.replace(poll, options=options, voters=0)
-    return msgspec.structs.replace(message, reactions=[], poll=poll)
+    call = message.call
+    if call is not None:
+        call = msgspec.structs.replace(call, people=[])
+    return msgspec.structs.replace(message, reactions=[], poll=poll, call=call)
 
 
 def _id(after: str) -> UUID:

@@ -87,6 +87,18 @@ async def places_among(db: Database, account: UUID, streams: Sequence[UUID]) -> 
     return [Place(row["id"], row["head"], row["access"], row["guard"]) for row in rows]
 
 
+async def place(db: Database, stream: UUID) -> Place | None:
+    """Where a stream is, whoever may hear it."""
+    row = await db.fetchrow(
+        f"""
+        SELECT s.id, s.head, {ACCESS} AS access, coalesce(p.id, s.guard) AS guard
+          FROM stream s LEFT JOIN space p ON p.id = s.id WHERE s.id = $1
+        """,
+        stream,
+    )
+    return Place(row["id"], row["head"], row["access"], row["guard"]) if row else None
+
+
 async def channels(db: Database, account: UUID) -> list[UUID]:
     """The direct channels and groups of an account."""
     rows = await db.fetch("SELECT m.channel FROM member m WHERE m.account = $1", account)

@@ -25,6 +25,7 @@ from protocol.role import RoleCreate, RoleDelete, RoleReorder, RoleRevoke, RoleU
 from protocol.space import SpaceCreate, SpaceJoin, SpaceLeave, SpaceTransfer, SpaceUpdate
 from protocol.sticker import StickerCreate, StickerDelete, StickerUpdate
 from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
+from protocol.voice import VoiceJoin, VoiceMove, VoiceMute
 from server import Server
 from storage import deed
 from tests.chat import me, say
@@ -164,6 +165,12 @@ _PASSING = "passes"
 UNLOGGED = {
     "audit.space": _READS,
     "automod.list": _READS,
+    "call.answer": "groups only",
+    "call.decline": "groups only",
+    "call.end": "groups only",
+    "call.get": "groups only",
+    "call.signal": "groups only",
+    "call.start": "groups only",
     "channel.add_member": "groups only",
     "channel.get": _READS,
     "channel.join": "groups only",
@@ -227,8 +234,16 @@ UNLOGGED = {
     "thread.list": _READS,
     "thread.open": _TOLD,
     "thread.unfollow": _OWN,
+    "stage.invite": _PASSING,
+    "stage.mute": _PASSING,
+    "stage.request": _OWN,
     "typing.start": _PASSING,
     "typing.stop": _PASSING,
+    "voice.join": _OWN,
+    "voice.leave": _OWN,
+    "voice.list": _READS,
+    "voice.signal": _PASSING,
+    "voice.update": _OWN,
 }
 
 Play = Callable[[Club, Person], Awaitable[Any]]
@@ -356,6 +371,17 @@ async def _delete_sticker(at: Club, bob: Person) -> None:
     await at.owner.call(StickerDelete(space=at.id, sticker=await _sticker(at)))
 
 
+async def _move(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await bob.call(VoiceJoin(channel=voice))
+    await at.owner.call(VoiceMove(channel=voice, user=me(bob), reason="why"))
+
+
+async def _mute(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await at.owner.call(VoiceMute(channel=voice, user=me(bob), muted=True, reason="why"))
+
+
 def _ask(make: Callable[[Club, Person], Any]) -> Play:
     return lambda at, bob: at.owner.call(make(at, bob))
 
@@ -454,6 +480,8 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
     "thread.delete": (_delete_thread, "thread.delete", {"name"}, set()),
     "thread.update": (_update_thread, "thread.update", {"name"}, {"name"}),
     "space.update": (_ask(lambda at, bob: SpaceUpdate(space=at.id, name="new")), "space.update", {"name"}, {"name"}),
+    "voice.move": (_move, "voice.move", set(), set()),
+    "voice.mute": (_mute, "voice.mute", {"muted"}, {"muted"}),
 }
 
 

@@ -13,6 +13,7 @@ from server.handlers import collect
 from server.rule import PUBLIC_OPS
 from tests.authorization import (
     checks,
+    checks_call,
     checks_emoji,
     checks_moderation,
     checks_space,
@@ -21,6 +22,7 @@ from tests.authorization import (
     mutants,
     queries,
     queries_account,
+    queries_call,
     queries_channel,
     queries_emoji,
     queries_file,
@@ -39,6 +41,8 @@ from tests.conftest import Storage
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
 QUERIES = (
     *queries_account.QUERIES,
+    *queries_call.QUERIES,
+    *queries_call.OF_SPACES,
     *queries_channel.QUERIES,
     *queries_emoji.QUERIES,
     *queries_file.QUERIES,
@@ -53,6 +57,7 @@ QUERIES = (
 TEXTS = (
     *checks.CODE,
     *checks.TEXTS,
+    *checks_call.TEXTS,
     *checks_emoji.TEXTS,
     *checks_space.TEXTS,
     *checks_way.TEXTS,

@@ -12,6 +12,7 @@ import asyncpg
 _MESSAGE = "t.channel::text || ' ' || t.seq"
 OWNERS: dict[str, tuple[str, ...]] = {
     "account": ("t.id",),
+    "call": ("t.channel",),
     "channel": ("t.id",),
     "automod": ("t.space",),
     "ban": ("t.account", "t.space"),
@@ -30,6 +31,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "upload": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
+    "hush": ("t.account", "t.space"),
     "invite": ("t.space", "t.by"),
     "mail": ("(SELECT a.id FROM account a WHERE a.email = t.recipient)",),
     "mark": ("t.account", "t.channel"),
@@ -46,6 +48,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "reaction": ("t.account", _MESSAGE),
     "report": ("t.reporter", "coalesce(t.space, t.reporter)"),
     "revision": (_MESSAGE,),
+    "ring": ("t.account", "(SELECT c.channel FROM call c WHERE c.id = t.call)"),
     "role": ("t.space", "t.id"),
     "ruin": ("t.space",),
     "scheduled": ("t.account", "t.channel"),
@@ -67,7 +70,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.
-LOOKS_INTO = {"mail": "account", "file_loose": "file", "variant": "blob", "upload": "file"}
+LOOKS_INTO = {"mail": "account", "ring": "call", "file_loose": "file", "variant": "blob", "upload": "file"}
 # What a refused try may leave: when somebody was last here, and up to where they have looked.
 COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at"), ("space_member", "summons")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}

@@ -13,6 +13,7 @@ from msgspec import Struct
 from protocol.codec import encode
 from protocol.frame import Request
 from server.router import Op, id_fields
+from tests.authorization import rooms
 from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, RESIDENTS, ROLES, SHUT, Actor, by
 from tests.authorization.channels import own_words
 from tests.authorization.kinds import Kind, kind
@@ -168,6 +169,8 @@ async def _playing(
     name = f"{part.op.name}{part.about and f': {part.about}'}{what and f' ({what})'} by {actor.name}"
     world.cases += 1
     token = actor.token(world, part.me) if actor.token else None
+    if part.domain in rooms.DOMAINS:
+        await rooms.furnish(world, part.sample.sits)
     if actor.shut:
         socket = await world.socket()
         played = await play(socket, frame, token)

@@ -100,10 +100,23 @@ HELD_TO_NEEDS = (
     "sticker.create",
     "sticker.update",
     "sticker.delete",
+    "call.start",
+    "voice.move",
+    "voice.mute",
 )
 
 
-_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member", "thread.open")
+_NOT_SO = (
+    "call.start",
+    "voice.move",
+    "voice.mute",
+    "poll.close",
+    "member.ban",
+    "channel.create",
+    "channel.delete",
+    "channel.remove_member",
+    "thread.open",
+)
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -135,6 +148,18 @@ def without_held_needs() -> Iterator[None]:
 UNNOTICEABLE = {
     ("presence.unwatch", "users"): "it tells nothing, and changes nothing but what this socket asked for",
     ("channel.remove_member", "user"): "who is in a channel does not depend on who looks: see queries.py",
+    **{
+        (f"call.{name}", "call"): "which call it is does not depend on who looks: see queries_call.py"
+        for name in ("answer", "decline", "end", "signal")
+    },
+    **{
+        (op, field): "who has no seat of their own there finds nobody, whatever the rule says"
+        for op in ("call.signal", "voice.signal")
+        for field in ("channel", "to")
+    },
+    ("voice.move", "user"): "who sits there does not depend on who looks",
+    ("stage.invite", "user"): "the same",
+    ("stage.mute", "user"): "the same",
 }
 
 
@@ -280,6 +305,12 @@ async def _anybodys(ctx: Context, channel: UUID) -> Standing | None:
     return (await ctx.app.structures.look(ctx.db, [channel], [owner or ctx.user]))[0]
 
 
+@contextmanager
+def _judging() -> Iterator[None]:
+    with _sitting(), _standing():
+        yield
+
+
 def _seeing() -> AbstractContextManager[Any]:
     return patch.object(handlers, "channel_seen", _anybodys)
 
@@ -399,6 +430,9 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         _sitting,
     ),
     ("notification.configure", "space"): _sitting,
+    ("voice.move", "channel"): _judging,
+    ("voice.mute", "channel"): _judging,
+    ("voice.mute", "user"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

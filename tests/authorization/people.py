@@ -50,6 +50,7 @@ PLAIN = {
     "identity.issuer": "an address of the operator's choice",
     "identity.provider": "a name of the operator's choice",
     "instance.key_id": "the server's",
+    "message.call": "what became of a call, and ids",
     "message.forwarded": "an id and a time",
     "message.mentions": "ids",
     "message.mention_roles": "ids",

@@ -18,6 +18,7 @@ What they are to each other is in FRIENDS and ASKED: ann's friends whom she does
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -269,10 +270,19 @@ class World(Talk):
     # Back to the beginning
 
     async def prepare(self, sql: str, who: Person) -> None:
-        """Change something for a while; statements are separated by semicolons, `$1` is the account of `who`."""
+        """Change something for a while; statements are separated by semicolons.
+
+        `$1` is the account of `who`, `<hall>` or `<role mods>` an id.
+        """
         for statement in filter(None, map(str.strip, sql.split(";"))):
             self.touched = True
-            await self._db.execute(statement, who.id)
+            told = re.sub("<([a-z ]+)>", lambda found: f"'{self._id(found[1])}'::uuid", statement)
+            await self._db.execute(told, *([who.id] if "$1" in told else []))
+
+    def _id(self, name: str) -> UUID:
+        if name.startswith("role "):
+            return self.spaces["club"].roles[name.removeprefix("role ")]
+        return self.channels[name].id if name in self.channels else self.spaces[name].id
 
     async def reset(self) -> None:
         """Everything as it was made, and everybody listening.
