@@ -9,18 +9,21 @@ from protocol.frame import AccountFact, Body, ChannelId, Limit, Request, Seq, Sp
 from protocol.invite import Invitation
 
 Kind = Annotated[
-    Literal["mention", "reply", "friend_request", "friend_accepted", "invite", "thread"],
+    Literal[
+        "mention", "mention_role", "mention_everyone", "reply", "friend_request", "friend_accepted", "invite", "thread"
+    ],
     Meta(
-        description="You were mentioned, or answered; you were asked to be friends, or they have accepted; you were "
-        "invited to a space; there is something new in a thread."
+        description="You were mentioned, or a role of yours was, or everyone; or you were answered; you were asked to "
+        "be friends, or they have accepted; you were invited to a space; there is something new in a thread."
     ),
 ]
 Level = Annotated[
-    Literal["all", "mentions", "nothing"],
+    Literal["all", "mentions", "personal", "nothing"],
     Meta(
-        description="Of which messages: with `mentions` mentions and answers. With `all` nothing more is listed, but "
-        "where you have chosen it for a thread that you follow: its next message, once what you were told of it is "
-        "read. The others are what is unread in the channel, and it is for clients to ring."
+        description="Of which messages: with `mentions` mentions and answers; `personal`: the same, but those of roles "
+        "and of everyone. With `all` nothing more is listed than with `mentions`, but where you have chosen it for a "
+        "thread that you follow: its next message, once what you were told of it is read. The others are what is "
+        "unread in the channel, and it is for clients to ring."
     ),
 ]
 Id = Annotated[int, Meta(description="Newer ones have a greater one.")]

@@ -39,6 +39,7 @@ _SECTIONS: dict[str, Section] = {
     "reports": export.reports,
     "reactions": export.reactions,
     "votes": export.votes,
+    "files": export.files,
     "notifications": export.notifications,
     "notification_settings": export.notification_settings,
     "messages": export.messages,

@@ -17,8 +17,10 @@ from protocol.automod import Automod
 from protocol.error import Forbidden, Missing, Refusal
 from protocol.message import Message
 from protocol.permission import bits
+from server import summons
 from server.automod import Case, refusal
 from server.consequence import finding, refused
+from server.emblem import sent
 from storage.entry import Entry, stored_before
 from storage.pool import Pool, Transaction
 from storage.standing import Footing, Standing
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from server.structure import Structures
 
 _MOST = 200_000
-_POLLS = bits(["start_polls"])
+_POLLS, _FILES = bits(["start_polls"]), bits(["attach"])
 
 
 class Verdict(Struct, frozen=True, eq=False):
@@ -94,9 +96,12 @@ class Grants:
             standing = standings[entry.channel, entry.author]
             if entry in unseen:
                 continue
-            if not _let(entry, standing):
-                refusals[entry] = _refusal(entry, standing)
-            elif standing is not None and standing.rules:
+            reason = _refusal(entry, standing) or self._unfit(entry, standing)
+            if standing is None or reason is not None:
+                refusals[entry] = reason or Missing()
+                continue
+            entry.let(standing.access, standing.lifetime, standing.slow)
+            if standing.rules:
                 judged.append(entry)
         footings = {pair: one[0] for pair, one in zip(pairs, found, strict=True) if one is not None}
         verdicts = await self._judge(judged, footings, standings) if judged else {}
@@ -104,6 +109,19 @@ class Grants:
         await self._settle([entry for entry in entries if entry not in refusals], standings)
         if refusals:
             await self._end(refusals, verdicts)
+
+    def _unfit(self, entry: Entry, standing: Standing | None) -> Refusal | None:
+        """Why what is of the space in a message cannot be sent there; its sticker is looked up."""
+        more = entry.more
+        if more is None or standing is None or not (more.summons or more.sticker):
+            return None
+        structure = self._structures.known(standing.space)
+        if more.sticker is not None and more.forwarded is None:
+            found = sent(structure, more.sticker.id)
+            if found is None:
+                return Missing(field="sticker")
+            entry.more = more = replace(more, sticker=found)
+        return summons.refusal(structure, standing, more.mention_roles, more.mention_everyone)
 
     async def _end(self, refusals: Mapping[Entry, Refusal], verdicts: Mapping[Entry, Verdict]) -> None:
         before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in refusals])
@@ -125,7 +143,7 @@ class Grants:
             key = entry.channel, entry.author
             standing = standings[key]
             assert standing is not None
-            mentions = len(entry.more.mentions) if entry.more is not None else 0
+            mentions = summons.weight(entry.more) if entry.more is not None else 0
             cases.append(self._case(footings[key], standing, _words(entry), mentions, str(entry.nonce)))
         found = await self._judging.judge(self._pool, cases)
         verdicts = {
@@ -153,7 +171,7 @@ class Grants:
         found = (await self._structures.footings(tx, [channel.id], [account]))[0]
         if found is None:
             raise Missing
-        case = self._case(found[0], channel, words.text, len(words.mentions), None)
+        case = self._case(found[0], channel, words.text, summons.weight(words), None)
         [hits] = await self._judging.judge(tx, [case])
         reason = refusal(hits)
         if reason is not None:  # the transaction comes to nothing, what follows does not
@@ -194,18 +212,17 @@ class Grants:
 
 def _words(entry: Entry) -> str:
     """All that it says."""
-    poll = entry.more.poll if entry.more is not None else None
-    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
+    more = entry.more
+    if more is None or not (more.poll or more.files):
+        return entry.text
+    options = more.poll.options if more.poll is not None else []
+    return "\n".join([entry.text, *(one.text for one in options), *(one.name for one in more.files)])
 
 
-def _let(entry: Entry, standing: Standing | None) -> bool:
-    if standing is None or not standing.writes or entry.again:
-        return False
-    if entry.more is not None and entry.more.poll is not None and not standing.allowed & _POLLS:
-        return False
-    entry.let(standing.access, standing.lifetime, standing.slow)
-    return True
-
-
-def _refusal(entry: Entry, standing: Standing | None) -> Refusal:
-    return Missing() if standing is None or entry.again else Forbidden("you cannot write here")
+def _refusal(entry: Entry, standing: Standing | None) -> Refusal | None:
+    if standing is None or entry.again:
+        return Missing()
+    more = entry.more
+    polls = more is None or more.poll is None or standing.allowed & _POLLS
+    files = more is None or not more.files or standing.allowed & _FILES
+    return None if standing.writes and polls and files else Forbidden("you cannot write here")

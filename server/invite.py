@@ -19,10 +19,11 @@ from protocol.invite import Invite, InviteCreate
 from protocol.permission import bits
 from protocol.space import Space
 from server import attempt, friend, notification
-from server.access import may_shape, space_seen
+from server.access import may_shape
 from server.fact import Change, changing
 from server.rule import Bind, Rule, check
 from server.space import Ruling, admit
+from server.space_access import space_seen
 from storage import deed
 from storage import invite as invites
 from storage import member as members

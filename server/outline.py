@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -22,11 +22,13 @@ from msgspec.structs import replace
 
 from protocol.channel import Channel
 from protocol.codec import encode
+from protocol.emoji import Emoji
 from protocol.error import Refusal
 from protocol.parts import parts
 from protocol.permission import OF_CHANNELS, names
 from protocol.role import Role
 from protocol.space import Last, Space, SpaceBrief, SpaceChanged, SpaceChannel, SpaceMoved
+from protocol.sticker import Sticker
 from server import access
 from server.audience import Stream
 from server.core import frame
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from server.stream import Streams
     from server.structure import Structure, Structures
 
+T = TypeVar("T")
 log = logging.getLogger("onesocket.outline")
 
 _AT_ONCE = 500
@@ -60,6 +63,8 @@ class Outline(Struct, frozen=True):
     allowed: int
     roles: Mapping[UUID, Role]
     channels: Mapping[UUID, SpaceChannel]
+    emoji: Mapping[UUID, Emoji]
+    stickers: Mapping[UUID, Sticker]
 
 
 class Seen(Struct, frozen=True):
@@ -75,9 +80,10 @@ def outline(structure: Structure, member: Member) -> Outline:
     space = replace(structure.space, members=0)
     allowed = access.permissions(member)
     channels = {one.channel.id: one for one in _visible(structure, member, allowed)}
-    body = encode((space, allowed, list(structure.shown.values()), list(channels.values())))
+    emblems = list(structure.emoji.values()), list(structure.stickers.values())
+    body = encode((space, allowed, list(structure.shown.values()), list(channels.values()), *emblems))
     version = blake2b(body, digest_size=12).hexdigest()
-    return Outline(version, space, allowed, structure.shown, channels)
+    return Outline(version, space, allowed, structure.shown, channels, structure.emoji, structure.stickers)
 
 
 def _visible(structure: Structure, member: Member, in_all: int) -> Iterable[SpaceChannel]:
@@ -109,10 +115,20 @@ def difference(was: Outline, now: Outline, count: int) -> SpaceChanged:
         outline=now.version,
         about=about if now.space != was.space else None,
         permissions=names(now.allowed) if now.allowed != was.allowed else None,
-        roles=[role for id, role in now.roles.items() if was.roles.get(id) != role],
-        channels=[channel for id, channel in now.channels.items() if was.channels.get(id) != channel],
-        gone=sorted((was.roles.keys() - now.roles.keys()) | (was.channels.keys() - now.channels.keys())),
+        roles=_new(was.roles, now.roles),
+        channels=_new(was.channels, now.channels),
+        emoji=_new(was.emoji, now.emoji),
+        stickers=_new(was.stickers, now.stickers),
+        gone=sorted(_ids(was) - _ids(now)),
     )
+
+
+def _new(was: Mapping[UUID, T], now: Mapping[UUID, T]) -> list[T]:
+    return [one for id, one in now.items() if was.get(id) != one]
+
+
+def _ids(outline: Outline) -> set[UUID]:
+    return {*outline.roles, *outline.channels, *outline.emoji, *outline.stickers}
 
 
 class Outlines:

@@ -5,14 +5,13 @@ Rule 2: a handler receives what the rule resolved, never a raw id it has not bee
 Rule 3: hidden and missing are the same refusal, to the byte.
 Rule 4: gates need no database and run before everything else; binds are one query each, joined to the viewer.
 
-Which rules there are about what exists here is in server/access.py.
+Which rules there are about what exists here is in server/access.py and server/space_access.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 Gate = Callable[["Context", "Op"], None]
 Load = Callable[..., Awaitable[Any]]
-AtOnce = Callable[["Context", UUID], Any]
+AtOnce = Callable[["Context", Any], Any]
 
 
 class Bind(Struct, frozen=True):

@@ -10,11 +10,13 @@ from uuid import UUID
 import msgspec
 
 from protocol.audit import AuditEntry, ExportedDeed
+from protocol.ballot import PollOption
 from protocol.channel import ExportedChannel
 from protocol.draft import Draft
+from protocol.file import File
 from protocol.friend import Friend
 from protocol.invite import Invite
-from protocol.message import ExportedMessage, Message, PollOption
+from protocol.message import ExportedMessage, Message
 from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
@@ -24,6 +26,7 @@ from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
 from protocol.user import User
 from storage import audit as audits
+from storage import file as file_rows
 from storage import friend as friend_rows
 from storage import invite as invite_rows
 from storage import message as message_rows
@@ -186,7 +189,7 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     """What it has put under messages, oldest first."""
     rows = await db.fetch(
         """
-        SELECT id, channel, seq, emoji, at FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
+        SELECT id, channel, seq, emoji, at, custom FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
         """,
         account,
         int(after or 0),
@@ -195,7 +198,9 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     return [
         (
             str(row["id"]),
-            ExportedReaction(channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"]),
+            ExportedReaction(
+                channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"], custom=row["custom"]
+            ),
         )
         for row in rows
     ]
@@ -221,6 +226,17 @@ async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tup
         )
         for row in rows
     ]
+
+
+async def files(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, File]]:
+    """What it has uploaded, oldest first; `file.link` tells where to read it."""
+    rows = await db.fetch(
+        f"SELECT {file_rows.COLUMNS} FROM file f WHERE f.owner = $1 AND f.id > $2 ORDER BY f.id LIMIT $3",
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), file_rows.file(row)) for row in rows]
 
 
 async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:
@@ -265,7 +281,10 @@ def _own(message: Message) -> Message:
     if poll is not None:
         options = [PollOption(text=one.text) for one in poll.options]
         poll = msgspec.structs.replace(poll, options=options, voters=0)
-    return msgspec.structs.replace(message, reactions=[], poll=poll)
+    call = message.call
+    if call is not None:
+        call = msgspec.structs.replace(call, people=[])
+    return msgspec.structs.replace(message, reactions=[], poll=poll, call=call)
 
 
 def _id(after: str) -> UUID:

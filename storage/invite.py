@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from protocol.invite import Invitation, Invite, Invites
+from storage import cursor
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `i`.
@@ -122,17 +123,13 @@ async def listing(db: Database, space: UUID, by: UUID | None, after: str | None,
     return Invites(invites=found, next=last)
 
 
-_END = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
-
-
 def _read_cursor(text: str | None) -> tuple[datetime, str]:
     """Where a page begins; a cursor that is none begins at the beginning."""
     try:
         at, _, code = (text or "").partition(" ")
-        moment = datetime.fromisoformat(at)
-        return (moment, code) if moment.tzinfo else (_END, "")
+        return cursor.moment(at), code
     except (ValueError, OverflowError):
-        return _END, ""
+        return cursor.LAST[0], ""
 
 
 # Changing

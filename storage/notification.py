@@ -35,14 +35,14 @@ FROM = f"""
       LEFT JOIN space p ON p.id = i.space AND p.deleted_at IS NULL
 """
 # An invite that is good no more, or not for who has it; about a message that was taken back, or that they have hidden.
+# Those are counted, since EXISTS may be answered by reading all messages there are.
 _GONE = """
     n.code IS NOT NULL AND (
         p.id IS NULL OR EXISTS (SELECT FROM ban b WHERE b.space = p.id AND b.account = n.account))
     OR n.channel IS NOT NULL AND (
-        NOT EXISTS (SELECT FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
-        OR EXISTS (SELECT FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
+        0 = (SELECT count(*) FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
+        OR 0 < (SELECT count(*) FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
 """
-NONE = Unread(unread=0, kinds=[], spaces=[])
 
 
 class News(Struct, frozen=True):

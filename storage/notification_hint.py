@@ -11,6 +11,7 @@ from protocol.notification import Kind
 from storage.pool import Transaction
 
 _MOST_FOLLOWERS = 1000
+_HEARD = "SELECT EXISTS (SELECT FROM notification_level WHERE place = ANY ($1::uuid[]) AND level = 'all')"
 
 
 class Hint(Struct, frozen=True):
@@ -50,6 +51,8 @@ async def following(tx: Transaction, created: Sequence[tuple[UUID, int, UUID]]) 
 
     Of several messages the first; of very many accounts some.
     """
+    if not await tx.fetchval(_HEARD, list({channel for channel, _, _ in created})):
+        return []
     rows = await tx.fetch(
         f"""
         WITH said AS MATERIALIZED (
@@ -103,8 +106,8 @@ async def wanted(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
     """Those who want to be notified of that, and were not notified of the same message yet."""
     rows = await tx.fetch(
         """
-        SELECT t.k FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[])
-               WITH ORDINALITY AS t(account, channel, seq, by, k)
+        SELECT t.k FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::boolean[])
+               WITH ORDINALITY AS t(account, channel, seq, by, called, k)
           JOIN channel c ON c.id = t.channel
          WHERE NOT EXISTS (SELECT FROM block b WHERE b.account = t.account AND b.blocked = t.by)
            AND NOT EXISTS (SELECT FROM notification n WHERE n.account = t.account AND n.channel = t.channel
@@ -113,15 +116,18 @@ async def wanted(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
                               AND m.muted_until > now())
            AND NOT EXISTS (SELECT FROM mark m WHERE m.account = t.account AND m.channel IN (c.id, c.parent)
                               AND m.muted_until > now())
-           AND (SELECT l.level FROM notification_level l JOIN (VALUES (c.id, 1), (c.parent, 2), (c.space, 3))
+           AND coalesce(
+               (SELECT l.level FROM notification_level l JOIN (VALUES (c.id, 1), (c.parent, 2), (c.space, 3))
                        AS p(place, far) USING (place)
-                 WHERE l.account = t.account AND (l.until IS NULL OR l.until > now()) ORDER BY p.far LIMIT 1)
-               IS DISTINCT FROM 'nothing'
+                 WHERE l.account = t.account AND (l.until IS NULL OR l.until > now()) ORDER BY p.far LIMIT 1),
+               'mentions')
+               <> ALL (CASE WHEN t.called THEN ARRAY['nothing', 'personal'] ELSE ARRAY['nothing'] END)
          ORDER BY t.k
         """,
         [one.account for one in found],
         [one.channel for one in found],
         [one.seq for one in found],
         [one.by for one in found],
+        [one.kind in ("mention_role", "mention_everyone") for one in found],
     )
     return [found[row["k"] - 1] for row in rows]

@@ -14,6 +14,7 @@ from protocol.account import AccountExport
 from protocol.audit import AuditSpace, Deed, Deeds
 from protocol.automod import AutomodCreate, AutomodDelete, AutomodUpdate
 from protocol.channel import ChannelCreate, ChannelDelete, ChannelReorder, ChannelUpdate
+from protocol.emoji import EmojiCreate, EmojiDelete, EmojiUpdate
 from protocol.error import Forbidden, Missing
 from protocol.invite import InviteAccept, InviteCreate, InviteRevoke
 from protocol.member import MemberBan, MemberKick, MemberTimeout, MemberUnban, MemberUpdate
@@ -22,7 +23,9 @@ from protocol.permission import PermissionClear, PermissionSet
 from protocol.report import ReportCreate, ReportList, ReportResolve
 from protocol.role import RoleCreate, RoleDelete, RoleReorder, RoleRevoke, RoleUpdate
 from protocol.space import SpaceCreate, SpaceJoin, SpaceLeave, SpaceTransfer, SpaceUpdate
+from protocol.sticker import StickerCreate, StickerDelete, StickerUpdate
 from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
+from protocol.voice import VoiceJoin, VoiceMove, VoiceMute
 from server import Server
 from storage import deed
 from tests.chat import me, say
@@ -162,6 +165,12 @@ _PASSING = "passes"
 UNLOGGED = {
     "audit.space": _READS,
     "automod.list": _READS,
+    "call.answer": "groups only",
+    "call.decline": "groups only",
+    "call.end": "groups only",
+    "call.get": "groups only",
+    "call.signal": "groups only",
+    "call.start": "groups only",
     "channel.add_member": "groups only",
     "channel.get": _READS,
     "channel.join": "groups only",
@@ -177,6 +186,9 @@ UNLOGGED = {
     "member.list": _READS,
     "member.search": _READS,
     "member.suggest": _READS,
+    "emoji.list": _READS,
+    "hashtag.list": _READS,
+    "hashtag.top": _READS,
     "invite.get": _READS,
     "invite.list": _READS,
     "invite.send": "the way in is in the log already",
@@ -187,6 +199,7 @@ UNLOGGED = {
     "message.history": _READS,
     "message.mark_delivered": _OWN,
     "message.mark_read": _OWN,
+    "message.mentions": _READS,
     "message.pin": _TOLD,
     "message.pins": _READS,
     "message.readers": _READS,
@@ -212,6 +225,7 @@ UNLOGGED = {
     "space.delete": "the log goes with it",
     "space.get": _READS,
     "space.leave": "everybody may",
+    "sticker.list": _READS,
     "stats.channel": _READS,
     "stats.space": _READS,
     "thread.follow": _OWN,
@@ -220,8 +234,16 @@ UNLOGGED = {
     "thread.list": _READS,
     "thread.open": _TOLD,
     "thread.unfollow": _OWN,
+    "stage.invite": _PASSING,
+    "stage.mute": _PASSING,
+    "stage.request": _OWN,
     "typing.start": _PASSING,
     "typing.stop": _PASSING,
+    "voice.join": _OWN,
+    "voice.leave": _OWN,
+    "voice.list": _READS,
+    "voice.signal": _PASSING,
+    "voice.update": _OWN,
 }
 
 Play = Callable[[Club, Person], Awaitable[Any]]
@@ -325,6 +347,41 @@ async def _reorder(at: Club, bob: Person) -> None:
     await at.owner.call(ChannelReorder(space=at.id, channels=[await at.channel(), at.general]))
 
 
+async def _emoji(at: Club) -> UUID:
+    return (await at.owner.call(EmojiCreate(space=at.id, name="wave", file=uuid4(), nonce=uuid4()))).id
+
+
+async def _update_emoji(at: Club, bob: Person) -> None:
+    await at.owner.call(EmojiUpdate(space=at.id, emoji=await _emoji(at), name="hello"))
+
+
+async def _delete_emoji(at: Club, bob: Person) -> None:
+    await at.owner.call(EmojiDelete(space=at.id, emoji=await _emoji(at)))
+
+
+async def _sticker(at: Club) -> UUID:
+    return (await at.owner.call(StickerCreate(space=at.id, name="cat", file=uuid4(), nonce=uuid4()))).id
+
+
+async def _update_sticker(at: Club, bob: Person) -> None:
+    await at.owner.call(StickerUpdate(space=at.id, sticker=await _sticker(at), about="a cat"))
+
+
+async def _delete_sticker(at: Club, bob: Person) -> None:
+    await at.owner.call(StickerDelete(space=at.id, sticker=await _sticker(at)))
+
+
+async def _move(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await bob.call(VoiceJoin(channel=voice))
+    await at.owner.call(VoiceMove(channel=voice, user=me(bob), reason="why"))
+
+
+async def _mute(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await at.owner.call(VoiceMute(channel=voice, user=me(bob), muted=True, reason="why"))
+
+
 def _ask(make: Callable[[Club, Person], Any]) -> Play:
     return lambda at, bob: at.owner.call(make(at, bob))
 
@@ -357,6 +414,9 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         {"topic"},
         {"topic"},
     ),
+    "emoji.create": (lambda at, bob: _emoji(at), "emoji.create", set(), {"name", "file"}),
+    "emoji.delete": (_delete_emoji, "emoji.delete", {"name", "file"}, set()),
+    "emoji.update": (_update_emoji, "emoji.update", {"name"}, {"name"}),
     "invite.accept": (_accept, "member.joined", set(), {"via"}),
     "invite.create": (lambda at, bob: _invite(at), "invite.create", set(), {"code"}),
     "invite.revoke": (_revoke, "invite.revoke", {"code"}, set()),
@@ -414,9 +474,14 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         {"owner"},
         {"owner"},
     ),
+    "sticker.create": (lambda at, bob: _sticker(at), "sticker.create", set(), {"name", "file"}),
+    "sticker.delete": (_delete_sticker, "sticker.delete", {"name", "file"}, set()),
+    "sticker.update": (_update_sticker, "sticker.update", {"about"}, {"about"}),
     "thread.delete": (_delete_thread, "thread.delete", {"name"}, set()),
     "thread.update": (_update_thread, "thread.update", {"name"}, {"name"}),
     "space.update": (_ask(lambda at, bob: SpaceUpdate(space=at.id, name="new")), "space.update", {"name"}, {"name"}),
+    "voice.move": (_move, "voice.move", set(), set()),
+    "voice.mute": (_mute, "voice.mute", {"muted"}, {"muted"}),
 }
 
 

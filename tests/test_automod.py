@@ -14,11 +14,12 @@ import pytest
 
 from protocol.audit import AuditSpace
 from protocol.automod import Automod, AutomodCreate, AutomodDelete, AutomodList, Automods, AutomodUpdate
+from protocol.ballot import NewPoll
 from protocol.channel import ChannelUpdate
 from protocol.client import Client
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.member import MemberChanged, MemberTimeout
-from protocol.message import MessageEdit, MessageForward, MessageSend, NewPoll
+from protocol.message import MessageEdit, MessageForward, MessageSend
 from protocol.report import ReportGet, ReportList
 from protocol.role import RoleGrant
 from protocol.scheduled import ScheduledCreate, ScheduledFailed

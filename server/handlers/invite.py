@@ -18,12 +18,12 @@ from protocol.space import Space
 from protocol.user import User
 from server import access, attempt
 from server import invite as inviting
-from server.access import in_space, role_in
 from server.context import Context
 from server.invite import good_invite, invited, own_invite
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import ruling
+from server.space_access import in_space, role_in
 from server.structure import Resident
 from storage import invite as invites
 from storage import user as users

@@ -13,11 +13,12 @@ from protocol.report import (
     Reports,
 )
 from protocol.user import User
-from server.access import in_channel, in_space, message_in, report_in, reportable
+from server.access import in_channel, message_in, reportable
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
 from server.space import ruling
+from server.space_access import in_space, report_in
 from server.structure import Resident
 from storage import report as reports
 from storage import user as users

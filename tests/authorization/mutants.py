@@ -94,10 +94,29 @@ HELD_TO_NEEDS = (
     "automod.create",
     "automod.update",
     "automod.delete",
+    "emoji.create",
+    "emoji.update",
+    "emoji.delete",
+    "sticker.create",
+    "sticker.update",
+    "sticker.delete",
+    "call.start",
+    "voice.move",
+    "voice.mute",
 )
 
 
-_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member", "thread.open")
+_NOT_SO = (
+    "call.start",
+    "voice.move",
+    "voice.mute",
+    "poll.close",
+    "member.ban",
+    "channel.create",
+    "channel.delete",
+    "channel.remove_member",
+    "thread.open",
+)
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -129,6 +148,18 @@ def without_held_needs() -> Iterator[None]:
 UNNOTICEABLE = {
     ("presence.unwatch", "users"): "it tells nothing, and changes nothing but what this socket asked for",
     ("channel.remove_member", "user"): "who is in a channel does not depend on who looks: see queries.py",
+    **{
+        (f"call.{name}", "call"): "which call it is does not depend on who looks: see queries_call.py"
+        for name in ("answer", "decline", "end", "signal")
+    },
+    **{
+        (op, field): "who has no seat of their own there finds nobody, whatever the rule says"
+        for op in ("call.signal", "voice.signal")
+        for field in ("channel", "to")
+    },
+    ("voice.move", "user"): "who sits there does not depend on who looks",
+    ("stage.invite", "user"): "the same",
+    ("stage.mute", "user"): "the same",
 }
 
 
@@ -147,16 +178,20 @@ def _for_anybody(world: World, bind: Bind) -> Load:
             if each:
                 return None if None in each else [one[0] for one in each]
         here = await bind.load(ctx, parent, id)
-        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
+        return here or await _first(
+            bind.load(*one, id) for one in [one async for one in _elsewhere(world, ctx, parent)]
+        )
 
     return found if bind.in_context else loaded
 
 
-async def _first(tries: Any) -> Any:
-    if hasattr(tries, "__aiter__"):
-        tries = [one async for one in tries]
-    found = [await one for one in tries]
-    return next((one for one in found if one is not None), None)
+async def _first(tries: Iterator[Awaitable[Any]]) -> Any:
+    """The first of them that finds something."""
+    for one in tries:
+        found = await one
+        if found is not None:
+            return found
+    return None
 
 
 def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:
@@ -270,6 +305,12 @@ async def _anybodys(ctx: Context, channel: UUID) -> Standing | None:
     return (await ctx.app.structures.look(ctx.db, [channel], [owner or ctx.user]))[0]
 
 
+@contextmanager
+def _judging() -> Iterator[None]:
+    with _sitting(), _standing():
+        yield
+
+
 def _seeing() -> AbstractContextManager[Any]:
     return patch.object(handlers, "channel_seen", _anybodys)
 
@@ -313,6 +354,11 @@ def _ruling() -> AbstractContextManager[Any]:
     return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
 
 
+def _any_of(table: str, rest: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Those of all spaces."""
+    return lambda: queried(query(f"FROM {table} e WHERE e.space = $1{rest}", "e.space = $1"))
+
+
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     **dict.fromkeys(
         (
@@ -352,6 +398,10 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("report.resolve", "report"): _queue,
     ("automod.update", "rule"): _ruling,
     ("automod.delete", "rule"): _ruling,
+    ("emoji.update", "emoji"): _any_of("emoji", " ORDER"),
+    ("emoji.delete", "emoji"): _any_of("emoji", " AND e.id = $2"),
+    ("sticker.update", "sticker"): _any_of("sticker", " ORDER"),
+    ("sticker.delete", "sticker"): _any_of("sticker", " AND e.id = $2"),
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(
@@ -380,6 +430,9 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         _sitting,
     ),
     ("notification.configure", "space"): _sitting,
+    ("voice.move", "channel"): _judging,
+    ("voice.mute", "channel"): _judging,
+    ("voice.mute", "user"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

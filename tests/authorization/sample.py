@@ -39,6 +39,7 @@ class Sample(Struct, frozen=True):
 
     by: the person who may, in person; for a public op, the person whose secret is in the frame
     prepare: SQL that it takes (`$1`: the account of `by`)
+    sits: who sits in which voice channel, or in `CALL` (rooms.py)
     first: what somebody else asks before that
     wrong: what is refused to `by` as well
     touches: whose rows it changes besides the actor's own (`World.owners`); None is nobody's: the frame holds a secret
@@ -63,6 +64,7 @@ class Sample(Struct, frozen=True):
     frame: Making
     by: str = "ann"
     prepare: str = ""
+    sits: Mapping[str, tuple[str, ...]] = {}
     first: tuple[str, Making] | None = None
     wrong: Mapping[str, Wrong] = {}
     touches: frozenset[str | None] = frozenset()
