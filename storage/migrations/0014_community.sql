@@ -1,7 +1,6 @@
 -- notification: an invite tells by which code
 
 ALTER TABLE notification ADD COLUMN code text;
-CREATE INDEX notification_thread ON notification (channel, account) WHERE kind = 'thread' AND NOT read;
 
 -- thread: when the tail has seen the last message in it, so that who follows it is told
 
