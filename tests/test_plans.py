@@ -27,6 +27,7 @@ from protocol.permission import PermissionClear, PermissionSet
 from protocol.search import SearchChannels, SearchMessages
 from protocol.session import Cursor, SessionOpen, SessionResume
 from protocol.space import SpaceCreate, SpaceGet, SpaceJoin
+from protocol.user import UserSearch
 from server import Config, Server
 from tests.chat import me, registered
 from tests.conftest import QUICK, Person, Storage
@@ -58,6 +59,7 @@ HOTTEST = (
         "space_member_name space_member_pkey|space_member_account account_pkey",
     ),
     ("members by how they begin", "m.name >= lower($2)", "space_member_name account_search"),
+    ("people by parts of names", "WHERE name_parts(", "account_search account_parts account_pkey"),
     (
         "how far somebody has read",
         "WITH before AS",
@@ -116,6 +118,7 @@ async def _use(server: Server, owner: Person, member: Person, space: UUID, token
             SpaceGet(space=space),
             MemberList(space=space, offset=500 * (number % 5), limit=50),
             MemberSearch(space=space, text=f"seed{number}"),
+            UserSearch(text=f"eed{number}"),
             SearchMessages(text="engine"),
             SearchMessages(text="engine", channels=[room]),
             SearchMessages(text=f"wheel w{number}7777"),
