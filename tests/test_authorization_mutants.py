@@ -13,6 +13,7 @@ from server.handlers import collect
 from server.rule import PUBLIC_OPS
 from tests.authorization import (
     checks,
+    checks_emoji,
     checks_moderation,
     checks_space,
     checks_way,
@@ -21,6 +22,8 @@ from tests.authorization import (
     queries,
     queries_account,
     queries_channel,
+    queries_emoji,
+    queries_file,
     queries_friend,
     queries_moderation,
     queries_notification,
@@ -37,6 +40,8 @@ OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-
 QUERIES = (
     *queries_account.QUERIES,
     *queries_channel.QUERIES,
+    *queries_emoji.QUERIES,
+    *queries_file.QUERIES,
     *queries_friend.QUERIES,
     *queries_moderation.QUERIES,
     *queries_notification.QUERIES,
@@ -45,7 +50,14 @@ QUERIES = (
     *queries_space.QUERIES,
     *queries_way.QUERIES,
 )
-TEXTS = (*checks.CODE, *checks.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
+TEXTS = (
+    *checks.CODE,
+    *checks.TEXTS,
+    *checks_emoji.TEXTS,
+    *checks_space.TEXTS,
+    *checks_way.TEXTS,
+    *checks_moderation.TEXTS,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -20,7 +20,14 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "direct": ("t.channel",),
     "draft": ("t.account", "t.channel"),
     "due": ("t.stream", "t.stream::text || ' ' || t.seq"),
+    "emoji": ("t.space",),
     "fact": ("t.stream",),
+    "file": ("t.owner",),
+    "file_loose": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
+    "file_use": (_MESSAGE,),
+    "blob": ("t.owner",),
+    "variant": ("(SELECT b.owner FROM blob b WHERE b.id = t.blob)",),
+    "upload": ("(SELECT f.owner FROM file f WHERE f.id = t.file)",),
     "grave": ("t.channel",),
     "hidden": ("t.account", _MESSAGE),
     "invite": ("t.space", "t.by"),
@@ -53,14 +60,16 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "follow": ("t.account", "t.thread"),
     "space": ("t.id",),
     "space_member": ("t.account", "t.space"),
+    "sticker": ("t.space",),
     "stream": ("t.id",),
+    "summons": ("t.space", _MESSAGE),
     "thread": ("t.id", "t.parent"),
     "vote": ("t.account", _MESSAGE),
 }
 # Whose rows of a table are depends on what stands in another.
-LOOKS_INTO = {"mail": "account"}
-# What a refused try may leave: when somebody was last here, and that something was tried.
-COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at")}
+LOOKS_INTO = {"mail": "account", "file_loose": "file", "variant": "blob", "upload": "file"}
+# What a refused try may leave: when somebody was last here, and up to where they have looked.
+COUNTERS = {("device", "seen_at"), ("api_key", "used_at"), ("presence", "seen_at"), ("space_member", "summons")}
 TRIES = {"audit": "t.action NOT IN ('password.wrong', 'login.failed', 'code.wrong')"}
 
 

@@ -126,7 +126,8 @@ async def _overheard(part: Part, name: str, by: str, told: Mapping[str, frozense
     world = part.world
     heard: dict[str, set[str]] = {}
     for listener, messages in (await world.heard()).items():
-        leaks = world.marks.leaks(b"\n".join(messages), part.sees(listener, by), world.hidden(listener))
+        seen = part.sees(listener, by) | (part.sample.shows_told if messages else frozenset())
+        leaks = world.marks.leaks(b"\n".join(messages), seen, world.hidden(listener))
         _expect(not leaks, f"{name}: {listener} is sent {', '.join(leaks)}")
         for message in messages:
             if not message.startswith(CLOSED):

@@ -94,6 +94,12 @@ HELD_TO_NEEDS = (
     "automod.create",
     "automod.update",
     "automod.delete",
+    "emoji.create",
+    "emoji.update",
+    "emoji.delete",
+    "sticker.create",
+    "sticker.update",
+    "sticker.delete",
 )
 
 
@@ -235,7 +241,7 @@ def _scheduled() -> AbstractContextManager[Any]:
 
 
 def _seen() -> AbstractContextManager[Any]:
-    return patch.object(friend, "_check", _no_check)
+    return patch.object(friend, "check", _no_check)
 
 
 @contextmanager
@@ -302,6 +308,12 @@ def _revoking() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _sending() -> Iterator[None]:
+    with _sitting(), queried(query("m.account = $1 WHERE i.code = $2 AND (i.expires", "m.account = $1")):
+        yield
+
+
 def _queue() -> AbstractContextManager[Any]:
     parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
     return patch("storage.report._SEEN", parameters)
@@ -309,6 +321,11 @@ def _queue() -> AbstractContextManager[Any]:
 
 def _ruling() -> AbstractContextManager[Any]:
     return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
+
+
+def _any_of(table: str, rest: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Those of all spaces."""
+    return lambda: queried(query(f"FROM {table} e WHERE e.space = $1{rest}", "e.space = $1"))
 
 
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
@@ -338,6 +355,8 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     ("invite.accept", "code"): _letting,
     ("invite.revoke", "code"): _revoking,
+    ("invite.send", "code"): _sending,
+    ("invite.send", "user"): _seen,
     ("channel.join", "channel"): _entry,
     ("channel.get", "channel"): _seeing,
     ("space.join", "space"): _entering,
@@ -348,6 +367,10 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("report.resolve", "report"): _queue,
     ("automod.update", "rule"): _ruling,
     ("automod.delete", "rule"): _ruling,
+    ("emoji.update", "emoji"): _any_of("emoji", " ORDER"),
+    ("emoji.delete", "emoji"): _any_of("emoji", " AND e.id = $2"),
+    ("sticker.update", "sticker"): _any_of("sticker", " ORDER"),
+    ("sticker.delete", "sticker"): _any_of("sticker", " AND e.id = $2"),
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(

@@ -15,9 +15,12 @@ import asyncpg
 from server import Config, Server
 from server.erasure import Erasures
 from server.external import Provider
+from server.file import Files
 from server.head import Heads
 from server.search import Search
+from server.summons import Summonses
 from server.tail import Tail
+from server.upload import Uploads
 from storage.ids import new_id
 from tests.authorization import provider
 from tests.authorization.world import World
@@ -61,6 +64,7 @@ async def staged(storage: Storage, data: Path) -> AsyncIterator[Stage]:
             database_url=database_url,
             redis_url=storage.redis_url,
             providers=[Provider(provider.NAME, "onesocket", **urls)],
+            link_allow=[issuer.removeprefix("http://")],
         )
         with _unobserved(), _logged() as log:
             async with Server(config) as server, _peopled(server, database_url, issuer) as world:
@@ -93,8 +97,11 @@ def _unobserved() -> Iterator[None]:
         patch("server.outline._EVERY", 86400.0),
         patch.object(Heads, "run", run),
         patch.object(Erasures, "run", run),
+        patch.object(Files, "run", run),
+        patch.object(Uploads, "run", run),
         patch.object(Tail, "run", run),
         patch.object(Search, "run", run),
+        patch.object(Summonses, "run", run),
     ):
         yield
 

@@ -32,6 +32,7 @@ from server.external import Started
 from server.rule import Rule
 from server.secret import digest, ticket
 from storage import words
+from storage.ids import new_id
 from storage.message import message
 from storage.tail import COLUMNS
 from tests.authorization import provider
@@ -89,8 +90,10 @@ class World(Talk):
         self.nonces: dict[str, UUID] = {}
         self.reports: dict[str, UUID] = {}
         self.automods: dict[str, UUID] = {}
+        self.tags: dict[tuple[str, int], str] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
+        self.files: dict[str, UUID] = {}
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
@@ -122,8 +125,9 @@ class World(Talk):
         builder = Weaver(self.people, self.marks)
         builder.build()
         self.channels, self.emojis, self.scheduled = builder.channels, builder.emojis, builder.scheduled
+        self.files = builder.files
         self.spaces, self.codes, self.nonces = builder.spaces, builder.codes, builder.nonces
-        self.reports, self.automods = builder.reports, builder.automods
+        self.reports, self.automods, self.tags = builder.reports, builder.automods, builder.tags
         for person in self.people.values():
             for table, values in person.rows:
                 await self.insert(table, values)
@@ -186,6 +190,13 @@ class World(Talk):
             await self.insert("notification", row)
             for place, level in ((group, "all"), (left, "nothing")):
                 await self.insert("notification_level", {"account": account, "place": place, "level": level})
+
+        row = {"account": self.gone.id, "id": 1, "kind": "invite", "by": self.own.id, "space": self.spaces["fair"].id}
+        await self.insert("notification", row | {"code": self.marks.private("gone", "code of an invite")})
+        row = {"account": self.gone.id, "id": 2, "kind": "mention", "by": self.lea.id}
+        await self.insert("notification", row | {"channel": self.channels["attic"].id, "seq": 1})
+        row = {"id": new_id(), "account": self.tom.id, "body": self.marks.private("tom", "words that were found")}
+        await self.insert("consequence", row | {"due": datetime.now(UTC) + timedelta(days=1)})
 
     async def _loose_tickets(self) -> None:
         """Tickets of nobody's account: who has one may use it."""
@@ -313,6 +324,7 @@ class World(Talk):
             viewer,
             "the door of open",
             "the door of fair",
+            *(("server's reports",) if viewer == "sid" else ()),  # the words are his
             *(one for channel in self.channels.values() for one in channel.sees(viewer)),
             *(one for space in self.spaces.values() for one in space.sees(viewer)),
         }
