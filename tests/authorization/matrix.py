@@ -8,108 +8,29 @@ from uuid import UUID
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
 
 from protocol.codec import encode
 from protocol.frame import Request
-from server.router import Op, id_fields
 from tests.authorization import rooms
-from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, RESIDENTS, ROLES, SHUT, Actor, by
+from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, SHUT, Actor, by
 from tests.authorization.channels import own_words
 from tests.authorization.kinds import Kind, kind
-from tests.authorization.ledger import Change, Row, Rows, change
-from tests.authorization.people import Person
+from tests.authorization.ledger import Change, Row, change
+from tests.authorization.part import Part
 from tests.authorization.play import Played, play
-from tests.authorization.sample import Sample, samples
+from tests.authorization.sample import samples
 from tests.authorization.talk import CLOSED
 from tests.authorization.world import World
 
 # What somebody may be told about a frame that is not meant for them, but breaks no rule.
 _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "password_needed", "wrong_credentials"}
-
-
 # What is done there may change what the socket is that it was done with.
 _CHANGE_SOCKETS = {"account", "api_key", "device", "presence", "session", "two_factor"}
+Scene = Callable[[Part], Awaitable[None]]
 
 
 class FoundError(AssertionError):
     """The op does what it must not."""
-
-
-class Part(Struct):
-    """One op's part of the matrix."""
-
-    world: World
-    op: Op
-    sample: Sample
-    me: Person
-    about: str = ""
-    before: Rows = {}
-    answer: bytes = b""
-    ghosts: dict[tuple[str, str], bytes] = {}
-    prepared: str | None = None
-
-    @property
-    def gates(self) -> set[str]:
-        """What the op's true rule asks for."""
-        return {gate.__name__ for gate in self.world.rules[self.op.name].gates}
-
-    @property
-    def domain(self) -> str:
-        return self.op.name.partition(".")[0]
-
-    @property
-    def by_key(self) -> bool:
-        return "in_scope" in self.gates
-
-    @property
-    def ids(self) -> dict[str, Kind]:
-        """Fields that a rule binds, and what may stand there: a thing, or one that is looked for in another."""
-        rule = self.world.rules[self.op.name]
-        kinds = {bind.argument: bind.kind for bind in rule.binds}
-        within = {bind.field: f" in {kinds[bind.within]}" for bind in rule.binds if bind.within}
-        found = ((field, of + within.get(field, "")) for field, of in id_fields(self.op.frame))
-        return {field: kind(of) for field, of in found}
-
-    @property
-    def given(self) -> dict[str, Kind]:
-        """Those of these fields in which something stands."""
-        frame = self.frame
-        return {field: of for field, of in self.ids.items() if getattr(frame, field) not in (None, [])}
-
-    @property
-    def in_space(self) -> bool:
-        """Whether it is about a space, and what is in it."""
-        return self.sample.in_space or kind("space") in self.given.values()
-
-    @property
-    def actors(self) -> tuple[Actor, ...]:
-        """Who else there is."""
-        if self.in_space:
-            return RESIDENTS
-        return PEOPLE + (ROLES if kind("channel") in self.given.values() else ())
-
-    @property
-    def frame(self) -> Request[Any]:
-        return self.sample.frame(self.world)
-
-    def sees(self, viewer: str, by: str) -> Collection[str]:
-        """Whose canaries somebody may see, once somebody has done it."""
-        entered = {
-            self.sample.enters[one] for one in ("", viewer) if one in self.sample.enters and (one or by == viewer)
-        }
-        return self.world.sees(viewer) | entered
-
-    def outsider(self, actor: Actor) -> bool:
-        """Whether the sample's ids must not exist for an actor."""
-        if actor.name in self.sample.insiders or not self.given:
-            return False
-        if self.sample.outsiders is not None:
-            return actor.name in self.sample.outsiders
-        return any(actor.name in one.outsiders for one in self.given.values())
-
-
-Scene = Callable[[Part], Awaitable[None]]
 
 
 async def run(world: World, name: str, scenes: Sequence[Scene] | None = None) -> None:
@@ -127,7 +48,7 @@ async def _run(part: Part, scenes: Sequence[Scene]) -> None:
     world = part.world
     try:
         for scene in scenes:
-            await _ready(part)
+            await _ready(part, keys=scene in (allowed, refused))
             await scene(part)
         await _silence(part)
     except FoundError:
@@ -142,20 +63,21 @@ async def _run(part: Part, scenes: Sequence[Scene]) -> None:
         await world.heard()
 
 
-async def _ready(part: Part, also: str = "") -> None:
-    """Everything as it was, with what the op takes."""
+async def _ready(part: Part, also: str = "", *, keys: bool = False) -> None:
+    """Everything as it was, with what the op takes, and keys for it if anybody comes with one."""
     world = part.world
-    if part.prepared == also and not world.touched:
+    keys = keys and bool(part.gates) and not part.about
+    if part.prepared == also and not world.touched and part.cut >= keys:
         return
     world.touched = world.touched or part.prepared is not None
     await world.reset()
     await world.prepare(part.sample.prepare, part.me)
     await world.prepare(also, part.me)
-    if part.gates and not part.about:
+    if keys:
         await world.cut_keys(part.op.name, part.me)
     if part.sample.first is not None:
         await world.ask(part.sample.first[0], part.sample.first[1](world))
-    part.before, part.prepared = await world.rows(), also
+    part.before, part.prepared, part.cut = await world.rows(), also, keys
     if part.sample.first is not None:
         await world.heard()
     world.touched = False
@@ -233,7 +155,7 @@ async def allowed_in_person(part: Part) -> None:
 async def _succeeding(part: Part, actors: Sequence[Actor]) -> None:
     touches = part.world.owners({part.me.name, *part.sample.touches})
     for actor in actors:
-        await _ready(part)
+        await _ready(part, keys=len(actors) > 1)
         name, played, changed = await _playing(part, actor, part.frame, "allowed", [part.me.name])
         _expect(played.code == "ok", f"{name}: {played.code}, but must succeed: {played.data.decode()}")
         assert played.reply is not None

@@ -87,7 +87,7 @@ _MESSAGES = (
     swap(_HIDERS, "ARRAY[]::uuid[]", "message.history"),
     query("WHERE m.channel = s.id ORDER BY m.seq DESC", "m.channel = s.id", "message.history"),
     query("ON true\n         WHERE s.id = $1", "s.id = $1", "message.history"),
-    *each("edited_at = $6 WHERE {channel = $1 AND seq = $2}", "message.edit"),
+    *each("mention_everyone = $8\n         WHERE {channel = $1 AND seq = $2}", "message.edit"),
     *each("FROM revision WHERE {channel = $1 AND seq = $2} AND number", "message.revisions"),
     *each("WHERE {channel = $1 AND seq = ANY ($2::bigint[])}\n", "message.delete"),
     *each("DELETE FROM revision WHERE {channel = $1 AND seq = ANY ($2::bigint[])}", "message.delete"),
