@@ -31,7 +31,7 @@ CREATE TABLE account (
     email             text,
     email_verified_at timestamptz,
     password_hash     text,                     -- argon2id; null: logs in from outside only
-    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'member')),
+    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'moderator', 'member')),
     locale            text NOT NULL DEFAULT 'en',
     theme             text NOT NULL DEFAULT 'system',
     notifications     text NOT NULL DEFAULT '{}',
@@ -368,6 +368,7 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_author ON deed (by, id);
 CREATE INDEX deed_target ON deed (target, id DESC);
 CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
 CREATE INDEX deed_at ON deed (at);
@@ -476,6 +477,7 @@ CREATE TABLE message (
     mention_roles uuid[],
     mention_everyone boolean NOT NULL DEFAULT false,
     sticker   text,                             -- JSON of protocol.message.SentSticker
+    files     text,                             -- JSON of what protocol.message.Message tells of them
     PRIMARY KEY (channel, seq)
 );
 
@@ -560,7 +562,7 @@ BEGIN
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded,
-                             poll, expires_at, mention_roles, mention_everyone, sticker)
+                             poll, expires_at, mention_roles, mention_everyone, sticker, files)
         SELECT p.channel, p.seq, p.author, p.nonce, at, p.text, (p.extra ->> 'reply_to')::bigint,
                CASE WHEN p.extra ? 'mentions' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mentions') AS t(e)) END,
@@ -570,13 +572,13 @@ BEGIN
                p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer),
                CASE WHEN p.extra ? 'mention_roles' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mention_roles') AS t(e)) END,
-               coalesce((p.extra ->> 'mention_everyone')::boolean, false), p.extra ->> 'sticker'
+               coalesce((p.extra ->> 'mention_everyone')::boolean, false), p.extra ->> 'sticker', p.extra ->> 'files'
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
            CASE WHEN bool_or(i.verdict IN (1, 6)) THEN array_agg(i.sent_at ORDER BY i.k) END
       INTO verdicts, seqs, earlier FROM input i LEFT JOIN placed p USING (k);
-    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime}') THEN
+    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime,files}') THEN
         INSERT INTO mention (account, channel, seq)
         SELECT t.account::uuid, i.channel, seqs[i.k]
           FROM unnest(channels, authors, extras) WITH ORDINALITY AS i(channel, author, extra, k),
@@ -592,6 +594,12 @@ BEGIN
           FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k)
          WHERE verdicts[i.k] = 0 AND i.extra ? 'lifetime' GROUP BY i.channel
         ON CONFLICT (kind, stream, seq) DO UPDATE SET at = excluded.at WHERE due.at > excluded.at;
+        INSERT INTO file_use (file, channel, seq)
+        SELECT f.id, i.channel, seqs[i.k]
+          FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k),
+               jsonb_array_elements(i.extra -> 'files') AS t(one) JOIN file f ON f.id = (t.one ->> 'id')::uuid
+         WHERE verdicts[i.k] = 0 FOR KEY SHARE OF f  -- one that was deleted meanwhile is left out
+        ON CONFLICT DO NOTHING;
     END IF;
     IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'slow') THEN
         INSERT INTO pace (channel, account, until)
@@ -645,11 +653,13 @@ CREATE TABLE thread (
     origin      bigint,                         -- the message there that it has started from
     locked      boolean NOT NULL DEFAULT false,
     archived_at timestamptz,
-    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+    due         timestamptz NOT NULL,           -- when to look whether nobody has written for long
+    moved_at    timestamptz                     -- when the tail has seen its last message; who follows it is told then
 );
 
 CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
 CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_moved ON thread (moved_at);
 CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
 
 -- Who opens one or writes there follows it.
@@ -661,6 +671,93 @@ CREATE TABLE follow (
 );
 
 CREATE INDEX follow_thread ON follow (thread, account);
+
+-- file: what people have uploaded. Its bytes are a blob, which several files of one owner may share.
+
+CREATE TABLE file (
+    id         uuid PRIMARY KEY,
+    owner      uuid NOT NULL REFERENCES account,
+    purpose    text NOT NULL CHECK (purpose IN ('attachment', 'voice', 'avatar', 'emoji', 'sticker', 'backup')),
+    name       text NOT NULL,
+    type       text NOT NULL,
+    size       bigint NOT NULL,
+    hash       bytea NOT NULL,
+    state      text NOT NULL CHECK (state IN ('uploading', 'processing', 'ready', 'refused')),
+    blob       uuid,                            -- null while it is uploaded
+    details    text,                            -- JSON of protocol.file.Details
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((state = 'uploading') = (blob IS NULL))
+);
+
+CREATE INDEX file_owner ON file (owner, id DESC);
+CREATE INDEX file_uploading ON file (owner, hash) WHERE state = 'uploading';
+CREATE INDEX file_blob ON file (blob);
+
+-- Bytes that are kept, under their id, in the store.
+CREATE TABLE blob (
+    id    uuid PRIMARY KEY,
+    owner uuid NOT NULL REFERENCES account,
+    hash  bytea NOT NULL,
+    size  bigint NOT NULL,
+    gone  boolean NOT NULL DEFAULT false        -- no file has them any more: they are about to be removed
+);
+
+CREATE UNIQUE INDEX blob_hash ON blob (owner, hash, size) WHERE NOT gone;
+CREATE INDEX blob_gone ON blob (id) WHERE gone;
+ALTER TABLE file ADD FOREIGN KEY (blob) REFERENCES blob;
+
+-- What else there is of a blob: smaller pictures, …
+CREATE TABLE variant (
+    blob uuid NOT NULL REFERENCES blob ON DELETE CASCADE,
+    name text NOT NULL,
+    type text NOT NULL,
+    size bigint NOT NULL,
+    PRIMARY KEY (blob, name)
+);
+
+-- Bytes on their way; they become the blob `key`.
+CREATE TABLE upload (
+    key      uuid PRIMARY KEY,
+    file     uuid REFERENCES file ON DELETE SET NULL,  -- null: what has come is to be removed
+    writer   uuid NOT NULL,                     -- the transfer that may write: the last that has begun
+    place    text NOT NULL DEFAULT '',          -- what the store calls it
+    parts    text[] NOT NULL DEFAULT '{}',      -- what the store calls what it has of it
+    moved_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE UNIQUE INDEX upload_file ON upload (file);
+CREATE INDEX upload_moved ON upload (moved_at);
+
+-- Which messages carry a file.
+CREATE TABLE file_use (
+    channel uuid NOT NULL,
+    seq     bigint NOT NULL,
+    file    uuid NOT NULL REFERENCES file ON DELETE CASCADE,
+    PRIMARY KEY (channel, seq, file),
+    FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+);
+
+CREATE INDEX file_use_file ON file_use (file);
+
+-- Files that no message carries, perhaps; when it is time, those go.
+CREATE TABLE file_loose (
+    file uuid PRIMARY KEY REFERENCES file ON DELETE CASCADE,
+    due  timestamptz NOT NULL
+);
+
+CREATE INDEX file_loose_due ON file_loose (due);
+
+-- However a message goes: what it has carried is looked at, when who is forwarding it is done.
+CREATE FUNCTION file_let_go() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO file_loose (file, due)
+    SELECT DISTINCT f.id, now() + interval '1 minute' FROM gone g JOIN file f ON f.id = g.file
+    ON CONFLICT (file) DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER file_let_go AFTER DELETE ON file_use REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT EXECUTE FUNCTION file_let_go();
 
 -- reaction
 
@@ -793,6 +890,18 @@ CREATE TABLE automod (
 
 CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);
+
 -- stats: how much is said in channels of spaces, day by day; a thread counts for the channel that it is in
 
 CREATE TABLE stats (
@@ -879,6 +988,7 @@ CREATE TABLE notification (
     seq     bigint,                             -- the message; null where it is about none
     at      timestamptz NOT NULL DEFAULT now(),
     read    boolean NOT NULL DEFAULT false,
+    code    text,                               -- of an invite
     PRIMARY KEY (account, id)
 );
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from protocol.frame import Body, EmojiId, FileId, Nonce, Nothing, Request, Shortcode, SpaceId
+from protocol.frame import Body, EmojiId, Nonce, Nothing, Request, Shortcode, SpaceId, Uploaded
 
 
 class Emoji(Body, frozen=True):
@@ -27,7 +27,7 @@ class EmojiCreate(Request[Emoji], tag="emoji.create", frozen=True):
 
     space: SpaceId
     name: Shortcode
-    file: FileId
+    file: Uploaded
     nonce: Nonce
 
 

@@ -6,12 +6,14 @@ from uuid import UUID
 from msgspec import Meta
 
 from protocol.ballot import NewPoll, Poll
+from protocol.file import Attached
 from protocol.frame import (
     AccountFact,
     Body,
     ChannelFact,
     ChannelId,
     Event,
+    FileId,
     Limit,
     MessageSeq,
     Nonce,
@@ -84,6 +86,7 @@ class Message(Body, frozen=True, omit_defaults=True):
     mention_everyone: bool = False
     sticker: SentSticker | None = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
+    files: list[Attached] = []
 
 
 class ExportedMessage(Body, frozen=True):
@@ -174,12 +177,15 @@ class MessageSent(Body, frozen=True):
     sent_at: Time
 
 
-class MessageSend(Request[MessageSent], tag="message.send", frozen=True):
-    """Put one message into a channel you can write to."""
+class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only=True):
+    """Put one message into a channel you can write to: words, files or both.
+
+    One with files may come to stand behind what is sent right after it over the same socket.
+    """
 
     channel: ChannelId
     nonce: Nonce
-    text: Annotated[Text, Meta(description="It may be left out where there is a sticker, and no poll.")] = ""
+    text: Annotated[Text, Meta(description="It may be left out where there are files or a sticker, and no poll.")] = ""
     reply_to: Replied | None = None
     mentions: Mentions = []
     mention_roles: MentionRoles = []
@@ -187,10 +193,13 @@ class MessageSend(Request[MessageSent], tag="message.send", frozen=True):
     sticker: Annotated[UUID, Meta(extra={"of": None}, description="One of the space's.")] | None = None
     silent: Annotated[bool, Meta(description="Notify nobody.")] = False
     poll: NewPoll | None = None
+    files: Annotated[
+        list[FileId], Meta(max_length=10, description="Your own, `ready`, uploaded as `attachment` or `voice`.")
+    ] = []
 
 
 class MessageForward(Request[MessageSent], tag="message.forward", frozen=True):
-    """Put the words of another message into a channel you can write to; of a poll the question alone."""
+    """Put the words and files of another message into a channel you can write to; of a poll the question alone."""
 
     channel: ChannelId
     source: Annotated[ChannelId, Meta(description="The channel in which the message stands.")]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from protocol.frame import Body, FileId, Line, Nonce, Nothing, Request, Shortcode, SpaceId, StickerId
+from protocol.frame import Body, Line, Nonce, Nothing, Request, Shortcode, SpaceId, StickerId, Uploaded
 
 About = Annotated[Line, Meta(description="What is to be seen, for who does not see it.")]
 
@@ -39,7 +39,7 @@ class StickerCreate(Request[Sticker], tag="sticker.create", frozen=True):
 
     space: SpaceId
     name: Shortcode
-    file: FileId
+    file: Uploaded
     nonce: Nonce
     about: About = ""
 

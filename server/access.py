@@ -20,12 +20,14 @@ from protocol.permission import Permission
 from protocol.user import User
 from server.rule import Bind, Load, Rule
 from storage import channel as channels
+from storage import file as files
 from storage import message as messages
 from storage import user as users
 from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
     from protocol.channel import Channel
+    from protocol.file import File
     from server.context import Context
 
 
@@ -58,6 +60,15 @@ def sending(field: str = "channel") -> Rule:
 
 def _any_standing(ctx: Context, channel: UUID) -> Standing | Undecided:
     return ctx.app.grants.last(channel, ctx.user) or Undecided(channel)
+
+
+def files_given(field: str = "files") -> Rule:
+    """Files, all of which are the viewer's own; None where some are no more."""
+    return Rule(binds=(Bind(field, "file", files.own_all, at_once=_no_files, optional=True),))
+
+
+def _no_files(ctx: Context, ids: Sequence[UUID]) -> Sequence[File] | None:
+    return None if ids else ()
 
 
 class Undecided(Struct, frozen=True):

@@ -16,17 +16,19 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import expiry, login, owner, poll, retention
+from server import expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.consequence import Consequences
 from server.context import Context
+from server.download import Downloads
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
 from server.fetch import Fetcher
+from server.file import Files
 from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
@@ -67,6 +69,8 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
+from storage.store import Store
+from storage.store_disk import Disk
 from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
@@ -188,8 +192,9 @@ class Server:
         self.dues = Dues(
             self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
         )
+        self.files = Files(self, _store(config))
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self), follower.note])
         self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.media = processor.configured(config, self.worker)
@@ -200,7 +205,8 @@ class Server:
         self.letters.wake = self.outbox.wake
         self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
         self.measures = Measures(self)
-        self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+        self.downloads = Downloads(self.pool, self.files.store, self.keys, config.file_downloads, config.file_threads)
+        self.site = Site(self.health.report, self.measures.page, config.metrics_token, files=self.downloads.take)
 
     def _jobs(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
         """What goes on in the background as long as the server runs."""
@@ -223,6 +229,8 @@ class Server:
             self.tail.run,
             self.summonses.run,
             self.search.run,
+            self.files.run,
+            self.files.uploads.run,
             self._beat,
             self._prune,
             self._reseal,
@@ -264,6 +272,8 @@ class Server:
             _, pending = await asyncio.wait(pending, timeout=0.5)
         await asyncio.gather(*self._later, return_exceptions=True)
         if hasattr(self, "streams"):
+            await self.files.stop()
+            self.downloads.stop()
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
@@ -365,6 +375,16 @@ class Server:
             ops = list(self.router.ops.values())
             self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
+
+
+def _store(config: Config) -> Store:
+    folder = config.files or config.folder / "files"
+    if not config.s3_endpoint:
+        return Disk(folder, config.file_threads)
+    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
+
+    key = config.s3_access_key, config.s3_secret_key
+    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)
 
 
 def _reachable(host: str) -> str:

@@ -21,6 +21,7 @@ from server.chore import Round
 from server.fact import changing
 from server.removal import take_back
 from storage import erasure
+from storage import file as files
 from storage import friend as friends
 from storage import member as members
 from storage import reaction as reactions
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from server.app import Server
 
 _MOMENT = 0.1  # for what was on its way when the account was deleted
-_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS, _VOTES = 50, 100, 5000, 200, 200
+_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS, _VOTES, _FILES = 50, 100, 5000, 200, 200, 200
 _AT_ONCE, _REACTIONS_AT_ONCE, _VOTES_AT_ONCE = 500, 50, 50
 
 
@@ -63,6 +64,10 @@ class Erasures:
             for channel, seqs in cast.items():
                 for some in parts(seqs, _VOTES_AT_ONCE):
                     await self._withdraw(account, channel, some)
+        while kept := await files.some(self._server.pool, account, _FILES):
+            await files.delete(self._server.pool, account, kept)
+            await self._round.breathe(account)
+        self._server.files.wake()
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
 

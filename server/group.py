@@ -42,12 +42,6 @@ if TYPE_CHECKING:
 _MOST_MEMBERS = 100_000
 
 
-def check_avatar(app: Server, avatar: str | None) -> None:
-    """One of the built-in pictures, or none."""
-    if avatar and avatar not in app.site.avatars:
-        raise Invalid("there is no such avatar: see account.avatars", field="avatar")
-
-
 def from_outside(channel: Channel) -> Membership:
     """An open group as somebody sees it who is not in it."""
     return Membership(

@@ -13,6 +13,7 @@ from msgspec import structs
 from protocol.ballot import Poll
 from protocol.codec import encode
 from protocol.error import Refusal
+from protocol.file import Attached
 from protocol.message import Message, MessageSend, MessageSent
 from protocol.sticker import SentSticker
 from server.audience import Batch
@@ -112,7 +113,7 @@ class Posting:
 
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
-    plain = more is None or channel.space is None or not (more.mentions or more.poll)
+    plain = more is None or channel.space is None or not (more.mentions or more.poll or more.files)
     if more is not None and (more.sticker or more.summons):
         return False
     return channel.writes and channel.settled and not channel.slow and not channel.rules and plain
@@ -138,18 +139,31 @@ def message(entry: Entry) -> Message:
         silent=more.silent,
         forwarded=more.forwarded,
         poll=more.poll,
+        files=more.files,
         expires_at=entry.sent_at + timedelta(seconds=more.lifetime) if more.lifetime else None,
     )
 
 
 def extra(
-    text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool, poll: Poll | None = None
+    text: str,
+    reply_to: int | None,
+    mentions: Sequence[UUID],
+    silent: bool,
+    poll: Poll | None = None,
+    files: Sequence[Attached] = (),
 ) -> Extra | None:
     """What a message has besides its words; most have nothing."""
     tags = hashtags(text)
-    if not (reply_to or mentions or silent or tags or poll):
+    if not (reply_to or mentions or silent or tags or poll or files):
         return None
-    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent, poll=poll)
+    return Extra(
+        reply_to=reply_to,
+        mentions=list(dict.fromkeys(mentions)),
+        hashtags=tags,
+        silent=silent,
+        poll=poll,
+        files=list(files),
+    )
 
 
 def extra_in_space(more: Extra | None, frame: MessageSend) -> Extra | None:

@@ -54,6 +54,7 @@ class Key(Struct, frozen=True):
     id: str
     access: bytes
     refresh: bytes
+    link: bytes
     seal: AESGCM
 
     @classmethod
@@ -64,7 +65,7 @@ class Key(Struct, frozen=True):
         def part(purpose: bytes) -> bytes:
             return hmac.digest(root, b"onesocket " + purpose, "sha256")
 
-        return cls(part(b"id")[:6].hex(), part(b"access"), part(b"refresh"), AESGCM(part(b"seal")))
+        return cls(part(b"id")[:6].hex(), part(b"access"), part(b"refresh"), part(b"link"), AESGCM(part(b"seal")))
 
 
 class Keyring:
@@ -145,6 +146,18 @@ class Keyring:
     def _refresh(self, key: Key, device: UUID, random: bytes) -> str:
         body = device.bytes + random
         return _REFRESH + key.id + _text(body + hmac.digest(key.refresh, b"mac" + body, "sha256")[:16])
+
+    # Links: who has one may read
+
+    def sign(self, what: bytes) -> str:
+        """What proves that this server has said so."""
+        return _text(hmac.digest(self.current.link, what, "sha256"))
+
+    def signed(self, what: bytes, proof: str) -> bool:
+        """Whether this server has said so."""
+        given = _bytes(proof)
+        proofs = [hmac.digest(key.link, what, "sha256") for key in self._keys.values()]
+        return any(hmac.compare_digest(one, given) for one in proofs)
 
     # Sealed boxes: what the database must hold but not know
 

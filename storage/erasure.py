@@ -30,6 +30,7 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
                (SELECT count(*) FROM message WHERE author = $1 AND deleted_at IS NULL) AS message,
                (SELECT count(*) FROM reaction WHERE account = $1) AS reaction,
                (SELECT count(*) FROM vote WHERE account = $1) AS vote,
+               (SELECT count(*) FROM file WHERE owner = $1) AS file,
                (SELECT count(*) FROM mention WHERE account = $1) AS mention,
                (SELECT count(*) FROM hidden WHERE account = $1) AS hidden
         """,

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.ballot import Poll
+from protocol.file import Attached
 from protocol.message import Forwarded
 from protocol.sticker import SentSticker
 
@@ -24,6 +25,7 @@ class Extra(Struct, frozen=True, omit_defaults=True):
     poll: Poll | None = None
     sticker: SentSticker | None = None
     lifetime: int | None = None  # seconds after which it disappears
+    files: list[Attached] = []
     slow: int = 0  # seconds that its author has to wait before the next one
 
     @property

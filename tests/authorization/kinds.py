@@ -96,6 +96,16 @@ KINDS = {
         },
         outsiders=EVERYBODY_ELSE,
     ),
+    "file": Kind(
+        hidden={
+            "somebody else's": lambda world, me: world.files["sid"],
+            "one that somebody else has begun": lambda world, me: world.files["sid has begun"],
+            "one that others send each other": lambda world, me: world.files["fay in foreign"],
+            "a member's, in a message that I read": lambda world, me: world.files["tom in group"],
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=EVERYBODY_ELSE,
+    ),
     "channel": Kind(
         hidden={
             "somebody else's group": _channel("foreign"),

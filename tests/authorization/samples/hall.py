@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from protocol import channel, draft, message, poll, reaction, scheduled, typing
+from msgspec import structs
+
+from protocol import channel, draft, file, message, poll, reaction, scheduled, typing
 from protocol.frame import Request
 from tests.authorization.kinds import NO_RESIDENTS, OUTSIDERS
 from tests.authorization.sample import Making, Sample, Wrong
@@ -212,7 +214,7 @@ MESSAGES = {
         changed(_delete, seq=9),
         by="kim",
         in_space=True,
-        touches=frozenset({"hall", "hall 9", "ann", "lea", "club"}),
+        touches=frozenset({"hall", "hall 9", "ann", "kim", "lea", "club"}),
         told={"message.deleted": CLUB},
         refused={"member": "forbidden"},
     ),
@@ -330,6 +332,17 @@ POLLS = {
     ),
     "get: in a space": _reading(_hall(poll.PollGet, seq=9), lambda reply: reply["chosen"] == [1], seq=1),
     "voters: in a space": _reading(_hall(poll.PollVoters, seq=9), lambda reply: len(reply["votes"]) == 2, seq=1),
+}
+
+
+def _link(world: World) -> Request[Any]:
+    return file.FileLink(file=world.files["kim in hall"], channel=world.channels["hall"].id, seq=9)
+
+
+FILES = {
+    "link: in a space": structs.replace(
+        _reading(_link, lambda reply: "/original/" in reply["url"]), outsiders=OUTSIDERS | NO_RESIDENTS
+    )
 }
 _start, _stop = _hall(typing.TypingStart), _hall(typing.TypingStop)
 TYPING = {

@@ -57,6 +57,15 @@ def _send_late_poll(world: World) -> frames.MessageSend:
     return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
 
 
+def _files(name: str) -> Any:
+    return lambda world: [world.files[name]]
+
+
+def _send_file(world: World) -> frames.MessageSend:
+    group, files = world.channels["group"].id, _files("ann in group")(world)
+    return frames.MessageSend(channel=group, nonce=uuid4(), files=files)
+
+
 def _forward(world: World) -> frames.MessageForward:
     group, pair = world.channels["group"].id, world.channels["ann+tom"].id
     return frames.MessageForward(channel=pair, source=group, seq=2, nonce=uuid4())
@@ -146,6 +155,15 @@ _SAYING = {
             ),
         },
     ),
+    "send: a file": Sample(
+        _send_file,
+        touches=frozenset({"group"}),
+        told={"message.created": GROUP},
+        wrong={
+            "one that is not finished": Wrong("conflict", changed(_send_file, files=_files("ann has begun"))),
+            "a picture of oneself": Wrong("invalid", changed(_send_file, files=_files("ann's picture"))),
+        },
+    ),
     "send: again, as a poll that is over": Sample(
         changed(_send_late_poll, nonce=_nonce("group", 1)),
         missing="invalid",
@@ -182,12 +200,12 @@ _CHANGING = {
         wrong=blocked(_delete, seq=2),
     ),
     "delete: somebody else's, as the owner": Sample(
-        changed(_delete, seq=2), touches=TOMS | {"ann", "kim", "eve"}, told={"message.deleted": GROUP}
+        changed(_delete, seq=2), touches=TOMS | {"ann", "kim", "eve", "tom"}, told={"message.deleted": GROUP}
     ),
     "delete: one's own, as a member": Sample(
         changed(_delete, seq=2),
         by="tom",
-        touches=TOMS | {"ann", "kim", "eve"},
+        touches=TOMS | {"ann", "kim", "eve", "tom"},
         told={"message.deleted": GROUP},
         refused={"blocker": "forbidden"},
     ),
@@ -254,7 +272,7 @@ _HOW_FAR = {
         changed(into(_read, "ann+tom"), seq=1),
         outsiders=OUTSIDERS | {"blocker"},
         touches=frozenset({"ann+tom"}),
-        proves=lambda reply: reply["read"] == 3,
+        proves=lambda reply: (reply["read"], reply["delivered"]) == (3, 4),
     ),
     "mark_read: where the other blocks me": Sample(
         into(_read, _UNWRITABLE),
