@@ -187,6 +187,7 @@ UNLOGGED = {
     "member.search": _READS,
     "member.suggest": _READS,
     "emoji.list": _READS,
+    "file.link": _READS,
     "hashtag.list": _READS,
     "hashtag.top": _READS,
     "invite.get": _READS,
