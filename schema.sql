@@ -31,7 +31,7 @@ CREATE TABLE account (
     email             text,
     email_verified_at timestamptz,
     password_hash     text,                     -- argon2id; null: logs in from outside only
-    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'member')),
+    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'moderator', 'member')),
     locale            text NOT NULL DEFAULT 'en',
     theme             text NOT NULL DEFAULT 'system',
     notifications     text NOT NULL DEFAULT '{}',
@@ -210,11 +210,12 @@ CREATE TABLE space (
     nonce       uuid NOT NULL,                  -- the creator's: the same again is a retry
     members     integer NOT NULL DEFAULT 0,
     keeps_for   integer,                        -- days: how long channels that say nothing else keep messages
-    structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels or overwrites change
+    structure   bigint NOT NULL DEFAULT 1,      -- one more whenever roles, channels, overwrites or emoji change
     created_at  timestamptz NOT NULL DEFAULT now(),
     deleted_at  timestamptz,                    -- nobody has a right there any more; what is left goes bit by bit
     reported    bigint NOT NULL DEFAULT 0,      -- one more whenever a report is made or closed
-    rules       bigint NOT NULL DEFAULT 0       -- one more whenever what is looked for in messages changes; 0: nothing is
+    rules       bigint NOT NULL DEFAULT 0,      -- one more whenever what is looked for in messages changes; 0: nothing is
+    summons     bigint NOT NULL DEFAULT 0       -- the number of its last one
 );
 
 CREATE UNIQUE INDEX space_nonce ON space (creator, nonce);
@@ -284,6 +285,7 @@ CREATE TABLE space_member (
     name        text COLLATE "C" NOT NULL,      -- what they are listed by: the nick or the name, folded
     roles       uuid[] NOT NULL DEFAULT '{}',
     timeout_until timestamptz,
+    summons     bigint NOT NULL DEFAULT 0,      -- up to which number they have looked at those of the space
     PRIMARY KEY (space, account)
 ) WITH (fillfactor = 90);
 
@@ -367,6 +369,7 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_author ON deed (by, id);
 CREATE INDEX deed_target ON deed (target, id DESC);
 CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
 CREATE INDEX deed_at ON deed (at);
@@ -385,6 +388,33 @@ CREATE TABLE ruin (
     space       uuid PRIMARY KEY REFERENCES space ON DELETE CASCADE,
     taken_until timestamptz NOT NULL DEFAULT now()  -- until when a process is at it
 );
+
+-- emoji: those that spaces have made; deleted ones may stand under messages, by their names
+
+CREATE TABLE emoji (
+    id    uuid PRIMARY KEY,
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    file  uuid NOT NULL,                        -- what was uploaded
+    nonce uuid NOT NULL                         -- of who made it: the same again is a retry
+);
+
+CREATE UNIQUE INDEX emoji_name ON emoji (space, name);
+CREATE UNIQUE INDEX emoji_nonce ON emoji (space, nonce);
+
+-- sticker: pictures that are sent as messages; of one that was sent the message keeps what it needs
+
+CREATE TABLE sticker (
+    id    uuid PRIMARY KEY,
+    space uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    name  text NOT NULL,
+    about text NOT NULL,
+    file  uuid NOT NULL,
+    nonce uuid NOT NULL
+);
+
+CREATE UNIQUE INDEX sticker_name ON sticker (space, name);
+CREATE UNIQUE INDEX sticker_nonce ON sticker (space, nonce);
 
 -- invite: ways into a space
 
@@ -445,6 +475,10 @@ CREATE TABLE message (
     poll      text,                             -- JSON of protocol.message.Poll
     expires_at timestamptz,                     -- when it is deleted
     thread    uuid,                             -- what has started from it
+    mention_roles uuid[],
+    mention_everyone boolean NOT NULL DEFAULT false,
+    sticker   text,                             -- JSON of protocol.message.SentSticker
+    files     text,                             -- JSON of what protocol.message.Message tells of them
     call      text,                             -- JSON of protocol.message.Call
     PRIMARY KEY (channel, seq)
 );
@@ -452,6 +486,7 @@ CREATE TABLE message (
 CREATE UNIQUE INDEX message_nonce ON message (author, nonce);
 CREATE INDEX message_pinned ON message (channel, seq) WHERE pinned_at IS NOT NULL;
 CREATE INDEX message_expires ON message (channel, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX message_summons ON message (channel, seq) WHERE mention_everyone OR mention_roles IS NOT NULL;
 
 CREATE TABLE revision (
     channel uuid NOT NULL,
@@ -529,20 +564,23 @@ BEGIN
           FROM (SELECT channel, max(seq) AS head FROM placed GROUP BY channel) p WHERE s.id = p.channel
     ), written AS (
         INSERT INTO message (channel, seq, author, nonce, sent_at, text, reply_to, mentions, hashtags, silent, forwarded,
-                             poll, expires_at)
+                             poll, expires_at, mention_roles, mention_everyone, sticker, files)
         SELECT p.channel, p.seq, p.author, p.nonce, at, p.text, (p.extra ->> 'reply_to')::bigint,
                CASE WHEN p.extra ? 'mentions' THEN
                    (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mentions') AS t(e)) END,
                CASE WHEN p.extra ? 'hashtags' THEN
                    (SELECT array_agg(e) FROM jsonb_array_elements_text(p.extra -> 'hashtags') AS t(e)) END,
                coalesce((p.extra ->> 'silent')::boolean, false), p.extra ->> 'forwarded',
-               p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer)
+               p.extra ->> 'poll', at + make_interval(secs => (p.extra ->> 'lifetime')::integer),
+               CASE WHEN p.extra ? 'mention_roles' THEN
+                   (SELECT array_agg(e::uuid) FROM jsonb_array_elements_text(p.extra -> 'mention_roles') AS t(e)) END,
+               coalesce((p.extra ->> 'mention_everyone')::boolean, false), p.extra ->> 'sticker', p.extra ->> 'files'
           FROM placed p
     )
     SELECT array_agg(i.verdict ORDER BY i.k), array_agg(coalesce(i.stored, p.seq) ORDER BY i.k),
            CASE WHEN bool_or(i.verdict IN (1, 6)) THEN array_agg(i.sent_at ORDER BY i.k) END
       INTO verdicts, seqs, earlier FROM input i LEFT JOIN placed p USING (k);
-    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime}') THEN
+    IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ?| '{mentions,poll,lifetime,files}') THEN
         INSERT INTO mention (account, channel, seq)
         SELECT t.account::uuid, i.channel, seqs[i.k]
           FROM unnest(channels, authors, extras) WITH ORDINALITY AS i(channel, author, extra, k),
@@ -558,6 +596,12 @@ BEGIN
           FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k)
          WHERE verdicts[i.k] = 0 AND i.extra ? 'lifetime' GROUP BY i.channel
         ON CONFLICT (kind, stream, seq) DO UPDATE SET at = excluded.at WHERE due.at > excluded.at;
+        INSERT INTO file_use (file, channel, seq)
+        SELECT f.id, i.channel, seqs[i.k]
+          FROM unnest(channels, extras) WITH ORDINALITY AS i(channel, extra, k),
+               jsonb_array_elements(i.extra -> 'files') AS t(one) JOIN file f ON f.id = (t.one ->> 'id')::uuid
+         WHERE verdicts[i.k] = 0 FOR KEY SHARE OF f  -- one that was deleted meanwhile is left out
+        ON CONFLICT DO NOTHING;
     END IF;
     IF EXISTS (SELECT FROM unnest(extras) AS t(extra) WHERE extra ? 'slow') THEN
         INSERT INTO pace (channel, account, until)
@@ -611,11 +655,13 @@ CREATE TABLE thread (
     origin      bigint,                         -- the message there that it has started from
     locked      boolean NOT NULL DEFAULT false,
     archived_at timestamptz,
-    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+    due         timestamptz NOT NULL,           -- when to look whether nobody has written for long
+    moved_at    timestamptz                     -- when the tail has seen its last message; who follows it is told then
 );
 
 CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
 CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_moved ON thread (moved_at);
 CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
 
 -- Who opens one or writes there follows it.
@@ -628,6 +674,93 @@ CREATE TABLE follow (
 
 CREATE INDEX follow_thread ON follow (thread, account);
 
+-- file: what people have uploaded. Its bytes are a blob, which several files of one owner may share.
+
+CREATE TABLE file (
+    id         uuid PRIMARY KEY,
+    owner      uuid NOT NULL REFERENCES account,
+    purpose    text NOT NULL CHECK (purpose IN ('attachment', 'voice', 'avatar', 'emoji', 'sticker', 'backup')),
+    name       text NOT NULL,
+    type       text NOT NULL,
+    size       bigint NOT NULL,
+    hash       bytea NOT NULL,
+    state      text NOT NULL CHECK (state IN ('uploading', 'processing', 'ready', 'refused')),
+    blob       uuid,                            -- null while it is uploaded
+    details    text,                            -- JSON of protocol.file.Details
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((state = 'uploading') = (blob IS NULL))
+);
+
+CREATE INDEX file_owner ON file (owner, id DESC);
+CREATE INDEX file_uploading ON file (owner, hash) WHERE state = 'uploading';
+CREATE INDEX file_blob ON file (blob);
+
+-- Bytes that are kept, under their id, in the store.
+CREATE TABLE blob (
+    id    uuid PRIMARY KEY,
+    owner uuid NOT NULL REFERENCES account,
+    hash  bytea NOT NULL,
+    size  bigint NOT NULL,
+    gone  boolean NOT NULL DEFAULT false        -- no file has them any more: they are about to be removed
+);
+
+CREATE UNIQUE INDEX blob_hash ON blob (owner, hash, size) WHERE NOT gone;
+CREATE INDEX blob_gone ON blob (id) WHERE gone;
+ALTER TABLE file ADD FOREIGN KEY (blob) REFERENCES blob;
+
+-- What else there is of a blob: smaller pictures, …
+CREATE TABLE variant (
+    blob uuid NOT NULL REFERENCES blob ON DELETE CASCADE,
+    name text NOT NULL,
+    type text NOT NULL,
+    size bigint NOT NULL,
+    PRIMARY KEY (blob, name)
+);
+
+-- Bytes on their way; they become the blob `key`.
+CREATE TABLE upload (
+    key      uuid PRIMARY KEY,
+    file     uuid REFERENCES file ON DELETE SET NULL,  -- null: what has come is to be removed
+    writer   uuid NOT NULL,                     -- the transfer that may write: the last that has begun
+    place    text NOT NULL DEFAULT '',          -- what the store calls it
+    parts    text[] NOT NULL DEFAULT '{}',      -- what the store calls what it has of it
+    moved_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE UNIQUE INDEX upload_file ON upload (file);
+CREATE INDEX upload_moved ON upload (moved_at);
+
+-- Which messages carry a file.
+CREATE TABLE file_use (
+    channel uuid NOT NULL,
+    seq     bigint NOT NULL,
+    file    uuid NOT NULL REFERENCES file ON DELETE CASCADE,
+    PRIMARY KEY (channel, seq, file),
+    FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+);
+
+CREATE INDEX file_use_file ON file_use (file);
+
+-- Files that no message carries, perhaps; when it is time, those go.
+CREATE TABLE file_loose (
+    file uuid PRIMARY KEY REFERENCES file ON DELETE CASCADE,
+    due  timestamptz NOT NULL
+);
+
+CREATE INDEX file_loose_due ON file_loose (due);
+
+-- However a message goes: what it has carried is looked at, when who is forwarding it is done.
+CREATE FUNCTION file_let_go() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO file_loose (file, due)
+    SELECT DISTINCT f.id, now() + interval '1 minute' FROM gone g JOIN file f ON f.id = g.file
+    ON CONFLICT (file) DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER file_let_go AFTER DELETE ON file_use REFERENCING OLD TABLE AS gone
+FOR EACH STATEMENT EXECUTE FUNCTION file_let_go();
+
 -- reaction
 
 CREATE TABLE reaction (
@@ -637,10 +770,11 @@ CREATE TABLE reaction (
     account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
     emoji   text NOT NULL,
     at      timestamptz NOT NULL DEFAULT now(),
+    custom  uuid,                               -- one of the space's, which may be no more
     FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
 );
 
-CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji);
+CREATE UNIQUE INDEX reaction_once ON reaction (channel, seq, account, emoji, custom) NULLS NOT DISTINCT;
 CREATE INDEX reaction_account ON reaction (account, id);
 
 -- vote: who has chosen what in polls; the message's row tells the counts
@@ -791,6 +925,18 @@ CREATE TABLE automod (
 
 CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);
+
 -- stats: how much is said in channels of spaces, day by day; a thread counts for the channel that it is in
 
 CREATE TABLE stats (
@@ -877,6 +1023,7 @@ CREATE TABLE notification (
     seq     bigint,                             -- the message; null where it is about none
     at      timestamptz NOT NULL DEFAULT now(),
     read    boolean NOT NULL DEFAULT false,
+    code    text,                               -- of an invite
     PRIMARY KEY (account, id)
 );
 
@@ -887,12 +1034,26 @@ CREATE UNIQUE INDEX notification_message ON notification (channel, seq, account)
 CREATE TABLE notification_level (
     account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
     place   uuid NOT NULL REFERENCES stream ON DELETE CASCADE,
-    level   text NOT NULL CHECK (level IN ('all', 'mentions', 'nothing')),
+    level   text NOT NULL CHECK (level IN ('all', 'mentions', 'personal', 'nothing')),
     until   timestamptz,
     PRIMARY KEY (account, place)
 );
 
 CREATE INDEX notification_level_place ON notification_level (place);
+
+-- Messages that mention roles or everyone, numbered in their space: members look at them when they come by.
+CREATE TABLE summons (
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    number   bigint NOT NULL,
+    channel  uuid NOT NULL,
+    seq      bigint NOT NULL,
+    roles    uuid[] NOT NULL,                   -- those that were mentioned when it was numbered
+    everyone boolean NOT NULL,
+    PRIMARY KEY (space, number),
+    FOREIGN KEY (channel, seq) REFERENCES message ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX summons_message ON summons (channel, seq);
 
 -- erasure: accounts that were deleted, of whose messages and memberships something may be left
 

@@ -9,10 +9,11 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.api_key import ApiKey
-from protocol.audit import AuditEntry
+from protocol.audit import AuditEntry, ExportedDeed
 from protocol.channel import ExportedChannel
 from protocol.device import Device
 from protocol.draft import Draft
+from protocol.file import File
 from protocol.frame import (
     Body,
     Code,
@@ -64,7 +65,7 @@ DeviceName = Annotated[Label, Meta(description="What the list of devices calls t
 MailTicket = Annotated[Secret, Meta(description="From the link in the mail.")]
 Theme = Literal["system", "light", "dark", "contrast"]
 Interests = Annotated[list[Label], Meta(max_length=30)]
-Role = Literal["owner", "admin", "member"]
+Role = Literal["owner", "admin", "moderator", "member"]
 
 
 class Location(Body, frozen=True):
@@ -308,9 +309,9 @@ class AccountAvatars(Request[Avatars], tag="account.avatars", frozen=True):
 
 
 class AccountSetAvatar(Request[Account], tag="account.set_avatar", frozen=True):
-    """Choose one of the built-in avatars."""
+    """Choose one of the built-in avatars, or one that you have uploaded."""
 
-    avatar: Annotated[Slug, Meta(description="One of `account.avatars`.")]
+    avatar: Annotated[Slug, Meta(description="One of `account.avatars`, or the id of a file of yours: see `File.url`.")]
 
 
 class AccountSetLocation(Request[Account], tag="account.set_location", frozen=True):
@@ -337,6 +338,7 @@ class AccountExported(Body, frozen=True):
     blocked: list[User] = []
     friends: list[Friend] = []
     audit: list[AuditEntry] = []
+    deeds: list[ExportedDeed] = []
     channels: list[ExportedChannel] = []
     spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []
@@ -346,6 +348,7 @@ class AccountExported(Body, frozen=True):
     reports: list[ExportedReport] = []
     reactions: list[ExportedReaction] = []
     votes: list[ExportedVote] = []
+    files: Annotated[list[File], Meta(description="What you have uploaded: `file.link` tells where to read each.")] = []
     notifications: list[Notification] = []
     notification_settings: list[Setting] = []
     messages: list[ExportedMessage] = []

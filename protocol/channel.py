@@ -42,7 +42,13 @@ Lifetime = Annotated[
     Meta(ge=60, le=31_622_400, description="Seconds, from a minute to a year: messages sent from then on disappear."),
 ]
 Days = Annotated[int, Meta(ge=1, le=3660, description="Messages that are older are deleted; pinned ones stay.")]
-Avatar = Annotated[Line, Meta(description="A built-in picture, as `account.avatars` lists them; empty for none.")]
+Avatar = Annotated[
+    Line,
+    Meta(
+        description="A built-in picture, as `account.avatars` lists them, or the id of a file that you have "
+        "uploaded as `avatar`; empty for none."
+    ),
+]
 
 
 class Channel(Body, frozen=True):

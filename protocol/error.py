@@ -75,6 +75,18 @@ class Conflict(Refusal, code="conflict"):
     """Something else has that already."""
 
 
+class TooLarge(Refusal, code="too_large"):
+    """This is more than may be uploaded for this purpose."""
+
+
+class Full(Refusal, code="full"):
+    """There is no room for this: delete some of your files, or come back later."""
+
+
+class Damaged(Refusal, code="damaged"):
+    """What has arrived is not what was announced: upload it anew."""
+
+
 class Expired(Refusal, code="expired"):
     """That link or code has been used or is too old: ask for a new one."""
 

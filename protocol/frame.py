@@ -94,11 +94,16 @@ RoleId = Annotated[UUID, of("role")]
 ThreadId = Annotated[UUID, of("thread")]
 ReportId = Annotated[UUID, of("report")]
 AutomodId = Annotated[UUID, of("automod")]
+FileId = Annotated[UUID, of("file")]
+EmojiId = Annotated[UUID, of("emoji")]
+StickerId = Annotated[UUID, of("sticker")]
 CallId = Annotated[UUID, of("call")]
 SeatId = Annotated[UUID, of("seat")]
 MessageSeq = Annotated[int, Meta(ge=1, le=2**53 - 1), of("message")]
 StreamId = Annotated[UUID, Meta(extra={"of": None}, description="A channel, or your account; others are `reset`.")]
 Nonce = Annotated[UUID, Meta(extra={"of": None}, description="Made by the client; the same again is a retry.")]
+
+Uploaded = Annotated[UUID, Meta(extra={"of": None}, description="What was uploaded.")]
 
 _NO_NUL = r"^[^\x00]*$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$(?!\n)"
@@ -108,7 +113,9 @@ Paragraph = Annotated[str, Meta(max_length=1000, pattern=_NO_NUL)]
 Line = Annotated[str, Meta(max_length=80, pattern=_ONE_LINE)]
 OptionText = Annotated[str, Meta(min_length=1, max_length=80, pattern=_ONE_LINE)]
 Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=_ONE_LINE)]
+FileName = Annotated[str, Meta(min_length=1, max_length=200, pattern=_ONE_LINE)]
 Slug = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$(?!\n)")]
+Shortcode = Annotated[str, Meta(pattern=r"^[a-z0-9_]{2,32}$(?!\n)", description="What stands between colons.")]
 Secret = Annotated[str, Meta(min_length=1, max_length=2048, pattern=r"^[\x21-\x7e]+$(?!\n)")]
 Password = Annotated[
     str,

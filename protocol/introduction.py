@@ -9,7 +9,8 @@ from protocol.error import Refusal
 WELCOME = """
 One WebSocket carries everything. Connect to `/` (or `/socket`), without a subprotocol and without a token in the
 address; a browser's page must come from the server's own origin, or from one that its operator allows. Each text
-message in either direction is one JSON object, a *frame*; a binary message is refused.
+message in either direction is one JSON object, a *frame*; binary
+messages are parts of files ([file](#file)).
 
 This is version {version}. A running server tells its own protocol, an embedder's additions included, with
 [`session.describe`](#sessiondescribe); the same as files: [asyncapi.json](asyncapi.json) (AsyncAPI 3) and
@@ -159,7 +160,6 @@ with `Retry-After`.
 
 STANDARD_CLOSES = {
     1002: "The client broke the WebSocket protocol.",
-    1003: "A binary message came, and none was asked for.",
     1007: "A text message was not UTF-8.",
     1009: "A message was larger than `limits.frame_bytes`, or before login `limits.frame_bytes_before_login`.",
 }

@@ -5,39 +5,54 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from protocol.ballot import NewPoll, Poll
+from protocol.file import Attached
 from protocol.frame import (
     AccountFact,
     Body,
     ChannelFact,
     ChannelId,
     Event,
+    FileId,
     Limit,
     MessageSeq,
     Nonce,
-    OptionText,
     Request,
     Seq,
+    SpaceId,
     Text,
     Time,
-    check_times,
 )
+from protocol.sticker import SentSticker
 
 Mentions = Annotated[
     list[Annotated[UUID, Meta(extra={"of": None})]],
     Meta(max_length=20, description="Members of the channel; anybody else is refused as `missing`."),
 ]
+MentionRoles = Annotated[
+    list[Annotated[UUID, Meta(extra={"of": None})]],
+    Meta(
+        max_length=10,
+        description="Roles of the space but everyone's; one that is not `mentionable` takes `mention_everyone`.",
+    ),
+]
+MentionEveryone = Annotated[
+    bool, Meta(description="Everybody who sees the channel, in a space; with the permission `mention_everyone`.")
+]
 Replied = Annotated[
     int, Meta(ge=1, le=2**53 - 1, extra={"of": None}, description="The seq of a message in the same channel.")
 ]
+ListCursor = Annotated[str, Meta(max_length=200, description="`next` of the page before, with all else the same.")]
 Seqs = Annotated[list[MessageSeq], Meta(min_length=1, max_length=100)]
 
 
-class ReactionCount(Body, frozen=True):
+class ReactionCount(Body, frozen=True, omit_defaults=True):
     """How often one emoji stands under a message, and who put it there (the first twenty)."""
 
     emoji: str
     count: int
     users: list[UUID]
+    custom: Annotated[UUID | None, Meta(description="Of an emoji of the space, which may be no more.")] = None
 
 
 class Forwarded(Body, frozen=True):
@@ -45,27 +60,6 @@ class Forwarded(Body, frozen=True):
 
     author: UUID
     sent_at: Time
-
-
-class PollOption(Body, frozen=True):
-    """One answer, and how many have chosen it."""
-
-    text: str
-    count: int = 0
-
-
-class Poll(Body, frozen=True):
-    """What one may answer to a message, and how many have; one's own choice is in `poll.get`.
-
-    The votes of who has left the channel, or was put out, stay; those of deleted accounts go.
-    """
-
-    options: Annotated[list[PollOption], Meta(description="Their numbers are 0, 1, … in this order.")]
-    multiple: Annotated[bool, Meta(description="Whether one may choose more than one.")]
-    anonymous: Annotated[bool, Meta(description="Whether nobody is told who has chosen what, not even the author.")]
-    voters: Annotated[int, Meta(description="How many have chosen something.")] = 0
-    closes_at: Time | None = None
-    closed_at: Annotated[Time | None, Meta(description="Since when nobody votes any more.")] = None
 
 
 class Call(Body, frozen=True):
@@ -77,20 +71,6 @@ class Call(Body, frozen=True):
     people: Annotated[list[UUID], Meta(description="Who has been in it, who called first; a hundred at most.")]
     answered_at: Time | None = None
     ended_at: Time | None = None
-
-
-class NewPoll(Body, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The answers to a message, which is the question; neither they nor how one chooses change afterwards."""
-
-    options: Annotated[list[OptionText], Meta(min_length=2, max_length=20)]
-    multiple: Annotated[bool, Meta(description="One may choose more than one.")] = False
-    anonymous: Annotated[bool, Meta(description="Nobody is told who has chosen what.")] = False
-    closes_at: Annotated[Time, Meta(description="From a minute to 60 days ahead.")] | None = None
-
-    def __post_init__(self) -> None:
-        check_times(self)
-        if len(set(self.options)) < len(self.options):
-            raise ValueError("an option stands there twice, in field `options`")
 
 
 class Message(Body, frozen=True, omit_defaults=True):
@@ -113,7 +93,11 @@ class Message(Body, frozen=True, omit_defaults=True):
     expires_at: Annotated[
         Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
     ] = None
+    mention_roles: list[UUID] = []
+    mention_everyone: bool = False
+    sticker: SentSticker | None = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
+    files: list[Attached] = []
     call: Annotated[Call | None, Meta(description="The message stands for a call; it has no words.")] = None
 
 
@@ -205,20 +189,29 @@ class MessageSent(Body, frozen=True):
     sent_at: Time
 
 
-class MessageSend(Request[MessageSent], tag="message.send", frozen=True):
-    """Put one message into a channel you can write to."""
+class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only=True):
+    """Put one message into a channel you can write to: words, files or both.
+
+    One with files may come to stand behind what is sent right after it over the same socket.
+    """
 
     channel: ChannelId
-    text: Text
     nonce: Nonce
+    text: Annotated[Text, Meta(description="It may be left out where there are files or a sticker, and no poll.")] = ""
     reply_to: Replied | None = None
     mentions: Mentions = []
+    mention_roles: MentionRoles = []
+    mention_everyone: MentionEveryone = False
+    sticker: Annotated[UUID, Meta(extra={"of": None}, description="One of the space's.")] | None = None
     silent: Annotated[bool, Meta(description="Notify nobody.")] = False
     poll: NewPoll | None = None
+    files: Annotated[
+        list[FileId], Meta(max_length=10, description="Your own, `ready`, uploaded as `attachment` or `voice`.")
+    ] = []
 
 
 class MessageForward(Request[MessageSent], tag="message.forward", frozen=True):
-    """Put the words of another message into a channel you can write to; of a poll the question alone."""
+    """Put the words and files of another message into a channel you can write to; of a poll the question alone."""
 
     channel: ChannelId
     source: Annotated[ChannelId, Meta(description="The channel in which the message stands.")]
@@ -239,6 +232,8 @@ class MessageEdit(Request[MessageChanged], tag="message.edit", frozen=True):
     seq: MessageSeq
     text: Text
     mentions: Mentions = []
+    mention_roles: MentionRoles = []
+    mention_everyone: MentionEveryone = False
 
 
 class MessageDelete(Request[MessageChanged], tag="message.delete", frozen=True):
@@ -291,6 +286,35 @@ class MessageGet(Request[Message], tag="message.get", frozen=True):
 
     channel: ChannelId
     seq: MessageSeq
+
+
+class FoundMessage(Body, frozen=True):
+    """A message, and where it stands."""
+
+    channel: UUID
+    message: Message
+
+
+class FoundMessages(Body, frozen=True):
+    """Messages wherever they stand, the newest first; `next` asks for the page after it, None when this is the last.
+
+    A page may have fewer than were asked for, or none, and still a `next`: so much was looked at in one go.
+    """
+
+    messages: list[FoundMessage]
+    next: str | None
+
+
+class MessageMentions(Request[FoundMessages], tag="message.mentions", frozen=True):
+    """Messages of others that mention you, a role that you have, or everyone, the newest first.
+
+    In all of your channels, those of a space, or one. A new message is found within two seconds.
+    """
+
+    space: SpaceId | None = None
+    channel: Annotated[ChannelId | None, Meta(description="Either a space or a channel.")] = None
+    after: ListCursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 25
 
 
 class MessageHistory(Request[Messages], tag="message.history", frozen=True):

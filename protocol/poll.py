@@ -5,8 +5,9 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from protocol.ballot import Poll
 from protocol.frame import AccountFact, Body, ChannelFact, ChannelId, Limit, MessageSeq, Request, Time
-from protocol.message import MessageChanged, Poll
+from protocol.message import MessageChanged
 
 Options = Annotated[
     list[Annotated[int, Meta(ge=0, le=19)]], Meta(max_length=20, description="Numbers of options, the first is 0.")

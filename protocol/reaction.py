@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from protocol.frame import Body, ChannelFact, ChannelId, Limit, MessageSeq, Request, Seq, Time
+from protocol.frame import Body, ChannelFact, ChannelId, EmojiId, Limit, MessageSeq, Request, Seq, Time
 from protocol.message import MessageChanged
 
 Emoji = Annotated[
@@ -17,6 +17,10 @@ Emoji = Annotated[
         description="One emoji, at most 16 code points; a message takes at most 20 different ones.",
     ),
 ]
+Custom = Annotated[
+    UUID | None,
+    Meta(description="Of an emoji of the space, which may be no more: then `emoji` is its name between colons."),
+]
 
 
 class ReactionAdded(ChannelFact, tag="reaction.added", frozen=True):
@@ -26,6 +30,7 @@ class ReactionAdded(ChannelFact, tag="reaction.added", frozen=True):
     user: UUID
     emoji: str
     count: int
+    custom: Custom = None
 
 
 class ReactionRemoved(ChannelFact, tag="reaction.removed", frozen=True):
@@ -35,6 +40,7 @@ class ReactionRemoved(ChannelFact, tag="reaction.removed", frozen=True):
     user: UUID
     emoji: str
     count: int
+    custom: Custom = None
 
 
 class ReactionAdd(Request[MessageChanged], tag="reaction.add", frozen=True):
@@ -42,7 +48,8 @@ class ReactionAdd(Request[MessageChanged], tag="reaction.add", frozen=True):
 
     channel: ChannelId
     seq: MessageSeq
-    emoji: Emoji
+    emoji: Emoji | None = None
+    custom: Annotated[EmojiId | None, Meta(description="Instead of that, one of the space's.")] = None
 
 
 class ReactionRemove(Request[MessageChanged], tag="reaction.remove", frozen=True):
@@ -50,7 +57,10 @@ class ReactionRemove(Request[MessageChanged], tag="reaction.remove", frozen=True
 
     channel: ChannelId
     seq: MessageSeq
-    emoji: Emoji
+    emoji: Emoji | None = None
+    custom: Annotated[
+        UUID | None, Meta(extra={"of": None}, description="Instead of that, one of the space's, or that was.")
+    ] = None
 
 
 class Reaction(Body, frozen=True):
@@ -59,6 +69,7 @@ class Reaction(Body, frozen=True):
     user: UUID
     emoji: str
     at: Time
+    custom: Custom = None
 
 
 class Reactions(Body, frozen=True):
@@ -75,6 +86,7 @@ class ExportedReaction(Body, frozen=True):
     message: int
     emoji: str
     at: Time
+    custom: Custom = None
 
 
 class ReactionList(Request[Reactions], tag="reaction.list", frozen=True):

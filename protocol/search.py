@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from protocol.channel import Memberships
 from protocol.frame import Body, ChannelId, Request, Time, check_times
+from protocol.hashtag import Hashtag
 from protocol.message import Message
 
 Words = Annotated[
@@ -78,11 +79,15 @@ class SearchMessages(Request[Hits], tag="search.messages", frozen=True):
     text: Words = ""
     channels: Annotated[list[ChannelId], Meta(max_length=20, description="Only in these; empty: in all of yours.")] = []
     author: Person | None = None
-    mentions: Annotated[Person | None, Meta(description="Only messages that mention this user.")] = None
-    hashtag: Annotated[str, Meta(min_length=1, max_length=50, pattern=r"^\w+$(?!\n)")] | None = None
+    mentions: Annotated[Person | None, Meta(description="Only messages that mention this user, or this role.")] = None
+    hashtag: Hashtag | None = None
     has: Annotated[
-        list[Literal["link", "mention", "reply", "pin"]],
-        Meta(max_length=4, description="Only messages with all of these; `pin`: that are pinned."),
+        list[Literal["link", "mention", "everyone", "reply", "pin"]],
+        Meta(
+            max_length=5,
+            description="Only messages with all of these; `mention`: of anybody, `everyone`: of everyone; `pin`: that "
+            "are pinned.",
+        ),
     ] = []
     since: Annotated[Time | None, Meta(description="Not sent before this.")] = None
     until: Annotated[Time | None, Meta(description="Sent before this.")] = None

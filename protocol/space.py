@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.channel import Channel, Days
+from protocol.emoji import Emoji
 from protocol.frame import (
     AccountFact,
     Body,
@@ -28,6 +29,7 @@ from protocol.frame import (
 from protocol.member import Member
 from protocol.permission import Permissions
 from protocol.role import Role
+from protocol.sticker import Sticker
 
 Open = Annotated[bool, Meta(description="Whether everybody finds it in `space.discover`, and may enter.")]
 Outline = Annotated[
@@ -70,7 +72,10 @@ class ChannelMark(Body, frozen=True):
 
 
 class SpaceView(Body, frozen=True):
-    """Everything that you see of a space: at most 250 roles and 500 channels. Threads are listed by `thread.list`."""
+    """Everything that you see of a space: at most 250 roles, 500 channels, 200 emoji and 100 stickers.
+
+    Threads are listed by `thread.list`.
+    """
 
     space: Space
     outline: Outline
@@ -79,6 +84,8 @@ class SpaceView(Body, frozen=True):
     roles: list[Role]
     channels: list[SpaceChannel]
     marks: Annotated[list[ChannelMark], Meta(description="Of channels that have messages.")]
+    emoji: list[Emoji]
+    stickers: list[Sticker]
 
 
 class SpaceBrief(Body, frozen=True):
@@ -143,7 +150,11 @@ class SpaceChanged(Event, tag="space.changed", frozen=True):
     permissions: Permissions | None = None
     roles: Annotated[list[Role], Meta(description="New ones, and those that look different.")] = []
     channels: Annotated[list[SpaceChannel], Meta(description="New ones, and those that look different.")] = []
-    gone: Annotated[list[UUID], Meta(description="Roles and channels that you do not see any more.")] = []
+    emoji: Annotated[list[Emoji], Meta(description="New ones, and those with another name.")] = []
+    stickers: Annotated[list[Sticker], Meta(description="New ones, and those that are called otherwise.")] = []
+    gone: Annotated[
+        list[UUID], Meta(description="Roles, channels, emoji and stickers that you do not see any more.")
+    ] = []
 
 
 class Last(Body, frozen=True):

@@ -1,4 +1,6 @@
-"""Who may do what: what binds the ids of frames, and the permissions of members of spaces.
+"""Who may do what: what binds the ids of frames about channels, and the permissions of members of spaces.
+
+(What binds ids about spaces is in server/space_access.py.)
 
 Rule 1: what a standing that was remembered leads to is read under its access version, or the standing is read anew.
 Rule 2: permissions are decided here alone; docs/permissions.md says how, in a table.
@@ -17,21 +19,16 @@ from protocol import permission
 from protocol.permission import Permission
 from protocol.user import User
 from server.rule import Bind, Load, Rule
-from storage import automod as automods
 from storage import channel as channels
-from storage import member as members
+from storage import file as files
 from storage import message as messages
-from storage import report as reports
 from storage import user as users
 from storage.standing import Footing, Standing
 
 if TYPE_CHECKING:
-    from protocol.automod import Automod
     from protocol.channel import Channel
-    from protocol.report import ReportDetail
+    from protocol.file import File
     from server.context import Context
-    from server.structure import Resident
-    from storage.stream import Place
 
 
 def in_channel(*needs: Permission, field: str = "channel") -> Rule:
@@ -65,6 +62,15 @@ def _any_standing(ctx: Context, channel: UUID) -> Standing | Undecided:
     return ctx.app.grants.last(channel, ctx.user) or Undecided(channel)
 
 
+def files_given(field: str = "files") -> Rule:
+    """Files, all of which are the viewer's own; None where some are no more."""
+    return Rule(binds=(Bind(field, "file", files.own_all, at_once=_no_files, optional=True),))
+
+
+def _no_files(ctx: Context, ids: Sequence[UUID]) -> Sequence[File] | None:
+    return None if ids else ()
+
+
 class Undecided(Struct, frozen=True):
     """A channel of which nobody has looked yet how the viewer stands there."""
 
@@ -76,47 +82,6 @@ class Undecided(Struct, frozen=True):
     rules: int = 0
     space: UUID | None = None
     lifetime: int | None = None
-
-
-def in_space(*needs: Permission, field: str = "space") -> Rule:
-    """The viewer is a member of the space, and has these permissions in the space as such."""
-    return Rule(binds=(Bind(field, "space", space_seen, in_context=True, needs=permission.bits(needs)),))
-
-
-async def space_seen(ctx: Context, space: UUID) -> Resident | None:
-    """How the viewer sits in a space."""
-    return await ctx.app.structures.resident(ctx.db, space, ctx.user)
-
-
-def category_in(field: str = "parent", within: str = "space") -> Rule:
-    """A category of that space which the viewer sees, or none."""
-    return Rule(binds=(Bind(field, "channel", _category_of, within=within, in_context=True),))
-
-
-async def _category_of(ctx: Context, space: Resident, channel: UUID) -> Channel | None:
-    found = await _channels_of(ctx, space, [channel])
-    return found[0] if found and found[0].kind == "category" else None
-
-
-def channels_in(field: str = "channels", within: str = "space") -> Rule:
-    """Channels of that space, all of which the viewer sees."""
-    return Rule(binds=(Bind(field, "channel", _channels_of, within=within, in_context=True),))
-
-
-async def _channels_of(ctx: Context, space: Resident, channels: Sequence[UUID]) -> list[Channel] | None:
-    seen = space.structure.seen_by(space.member).channels
-    return [seen[one].channel for one in channels] if all(one in seen for one in channels) else None
-
-
-def channels_seen(field: str = "channels") -> Rule:
-    """Channels of spaces, all of which the viewer sees: where they are."""
-    return Rule(binds=(Bind(field, "channel", _places_of, name="places", in_context=True),))
-
-
-async def _places_of(ctx: Context, channels: Sequence[UUID]) -> list[Place] | None:
-    wanted = list(dict.fromkeys(channels))
-    found = await ctx.app.reach.watchable(ctx.db, ctx.user, wanted)
-    return found if len(found) == len(wanted) else None
 
 
 def channels_read(field: str = "channels") -> Rule:
@@ -138,93 +103,9 @@ async def _channel_or_open(ctx: Context, channel: UUID) -> Standing | Channel | 
     return await channel_seen(ctx, channel) or await channels.enterable(ctx.db, ctx.user, channel)
 
 
-def role_in(field: str = "role", within: str = "space") -> Rule:
-    """A role of that space."""
-    return Rule(binds=(Bind(field, "role", _role_of, within=within, in_context=True),))
-
-
-async def _role_of(ctx: Context, space: Resident, role: UUID) -> Role | None:
-    return space.structure.roles.get(role)
-
-
-def roles_in(field: str = "roles", within: str = "space") -> Rule:
-    """Roles of that space."""
-    return Rule(binds=(Bind(field, "role", _roles_of, within=within, name="roles_", in_context=True),))
-
-
-async def _roles_of(ctx: Context, space: Resident, roles: Sequence[UUID]) -> list[Role] | None:
-    known = space.structure.roles
-    return [known[one] for one in roles] if all(one in known for one in roles) else None
-
-
-def resident_in(field: str = "user", within: str = "space") -> Rule:
-    """Somebody who is in that space, too."""
-    return Rule(binds=(Bind(field, "user", _resident_of, within=within, in_context=True),))
-
-
-def role_of(field: str = "role", within: str = "channel") -> Rule:
-    """A role of the space that a channel is in."""
-    return Rule(binds=(Bind(field, "role", _role_beside, within=within, in_context=True),))
-
-
-async def _role_beside(ctx: Context, channel: Standing, role: UUID) -> Role | None:
-    me = await space_seen(ctx, channel.space) if channel.space is not None else None
-    return me.structure.roles.get(role) if me is not None else None
-
-
-def resident_of(field: str = "user", within: str = "channel") -> Rule:
-    """Somebody in the space that a channel is in."""
-    return Rule(binds=(Bind(field, "user", _resident_beside, within=within, in_context=True),))
-
-
-async def _resident_beside(ctx: Context, channel: Standing, user: UUID) -> Resident | None:
-    return await ctx.app.structures.resident(ctx.db, channel.space, user) if channel.space is not None else None
-
-
-def bannable_in(field: str = "user", within: str = "space") -> Rule:
-    """Somebody who is in that space or kept out of it already, or whom the viewer may see."""
-    return Rule(binds=(Bind(field, "user", _bannable, within=within, in_context=True),))
-
-
-async def _bannable(ctx: Context, space: Resident, user: UUID) -> User | None:
-    known = await members.get(ctx.db, space.id, user) is not None or await members.banned(ctx.db, space.id, user)
-    return await (users.get(ctx.db, user) if known else users.visible(ctx.db, ctx.user, user))
-
-
-def banned_in(field: str = "user", within: str = "space") -> Rule:
-    """Somebody who is kept out of that space."""
-    return Rule(binds=(Bind(field, "user", _banned, within=within, in_context=True),))
-
-
-async def _banned(ctx: Context, space: Resident, user: UUID) -> User | None:
-    return await users.get(ctx.db, user) if await members.banned(ctx.db, space.id, user) else None
-
-
-async def _resident_of(ctx: Context, space: Resident, user: UUID) -> Resident | None:
-    return await ctx.app.structures.resident(ctx.db, space.id, user)
-
-
 def reportable(field: str = "user") -> Rule:
     """Somebody whom the viewer may see, or is together with somewhere."""
     return Rule(binds=(Bind(field, "user", users.reportable),))
-
-
-def report_in(field: str = "report", within: str = "space") -> Rule:
-    """A report in the queue of that space which this moderator sees."""
-    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True),))
-
-
-def automod_in(field: str = "rule", within: str = "space") -> Rule:
-    """A rule of automod of that space."""
-    return Rule(binds=(Bind(field, "automod", _automod_of, within=within, in_context=True),))
-
-
-async def _automod_of(ctx: Context, space: Resident, rule: UUID) -> Automod | None:
-    return await automods.get(ctx.db, space.id, rule)
-
-
-async def _report_of(ctx: Context, space: Resident, report: UUID) -> ReportDetail | None:
-    return await reports.get(ctx.db, space.eyes, report)
 
 
 def member_in(field: str = "user") -> Rule:

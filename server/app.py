@@ -16,7 +16,7 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import call, expiry, login, owner, poll, retention
+from server import call, expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
 from server.call import Calls
@@ -24,9 +24,13 @@ from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.consequence import Consequences
 from server.context import Context
+from server.download import Downloads
 from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
+from server.fetch import Fetcher
+from server.file import Files
+from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
 from server.grave import Graves
@@ -38,12 +42,14 @@ from server.letter import Letters
 from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
+from server.media import processor
 from server.media_plane import MediaPlane, Mesh
 from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
 from server.posting import Posting
 from server.presence import Whereabouts
+from server.preview import Previews
 from server.purge import Purges
 from server.reach import Reach
 from server.revocation import Revocations
@@ -55,6 +61,7 @@ from server.search import Search
 from server.secret import Keyring, secret_file
 from server.stream import Streams
 from server.structure import Structures
+from server.summons import Summonses
 from server.tail import Tail
 from server.thread import Threads
 from server.wire import Socket
@@ -65,6 +72,8 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
+from storage.store import Store
+from storage.store_disk import Disk
 from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
@@ -151,30 +160,7 @@ class Server:
         await self.health.look()
         self.gateway = Gateway(config, self.site, self._converse)
         self.port = await self.gateway.listen(encode(self._hello()))
-        jobs = (
-            self.health.run,
-            self.revocations.run,
-            self.outbox.run,
-            self.measures.run,
-            self.streams.run,
-            self.outlines.run,
-            self.presence.run,
-            self.rooms.run,
-            self.erasures.run,
-            self.graves.run,
-            self.ruins.run,
-            self.purges.run,
-            self.schedule.run,
-            self.dues.run,
-            self.threads.run,
-            self.consequences.run,
-            self.tail.run,
-            self.search.run,
-            self._beat,
-            self._prune,
-            self._reseal,
-        )
-        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in jobs]
+        self._tasks = [asyncio.create_task(self._kept_alive(job), name=job.__qualname__) for job in self._jobs()]
 
     async def _storage(self) -> tuple[str, str]:
         config = self.config
@@ -208,7 +194,8 @@ class Server:
         self.consequences = Consequences(self)
         judge = Judge(Windows(self.bus))
         self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
-        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences)
+        fresh = Fresh()
+        self.posting = Posting(self.pool, self.grants, self.streams, self.consequences, fresh)
         self.erasures, self.graves, self.schedule = Erasures(self), Graves(self), Schedule(self)
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
@@ -221,16 +208,50 @@ class Server:
                 "call": call.fall_due,
             },
         )
+        self.files = Files(self, _store(config))
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self), follower.note])
+        self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
+        self.media = processor.configured(config, self.worker)
+        self.previews = Previews(self.bus, Fetcher(config.link_allow), enabled=config.link_previews)
         self.letters = Letters(self.pool, self.keys, lambda: self.public_url)
         mailer, letters = Mailer(config.smtp_url or None, config.mail_from, log=mail_log), self.letters
         self.outbox = Outbox(mailer, letters.claim, letters.done, letters.retry, log=mail_log)
         self.letters.wake = self.outbox.wake
         self.health = Health(self.pool, self.bus, config.folder, config.disk_free_mib)
         self.measures = Measures(self)
-        self.site = Site(self.health.report, self.measures.page, config.metrics_token)
+        self.downloads = Downloads(self.pool, self.files.store, self.keys, config.file_downloads, config.file_threads)
+        self.site = Site(self.health.report, self.measures.page, config.metrics_token, files=self.downloads.take)
+
+    def _jobs(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What goes on in the background as long as the server runs."""
+        return (
+            self.health.run,
+            self.revocations.run,
+            self.outbox.run,
+            self.measures.run,
+            self.streams.run,
+            self.outlines.run,
+            self.presence.run,
+            self.rooms.run,
+            self.erasures.run,
+            self.graves.run,
+            self.ruins.run,
+            self.purges.run,
+            self.schedule.run,
+            self.dues.run,
+            self.threads.run,
+            self.consequences.run,
+            self.tail.run,
+            self.summonses.run,
+            self.search.run,
+            self.files.run,
+            self.files.uploads.run,
+            self._beat,
+            self._prune,
+            self._reseal,
+        )
 
     async def stop(self, reason: str = "restart") -> None:
         """Finish what is in flight, say goodbye, and stop everything that was started here."""
@@ -268,13 +289,15 @@ class Server:
             _, pending = await asyncio.wait(pending, timeout=0.5)
         await asyncio.gather(*self._later, return_exceptions=True)
         if hasattr(self, "streams"):
+            await self.files.stop()
+            self.downloads.stop()
             await self.streams.stop()
             await self.presence.stop()
             await self.bus.leave(self.node)
-        for part in ("external", "bus", "vital", "pool", "embedded"):
+        for part in ("external", "previews", "media", "bus", "vital", "pool", "embedded"):
             one = getattr(self, part, None)
             if one is not None:
-                await (one.close() if part == "external" else one.stop())
+                await (one.close() if part in ("external", "previews") else one.stop())
         if hasattr(self, "passwords"):
             self.passwords.stop()
 
@@ -369,6 +392,16 @@ class Server:
             ops = list(self.router.ops.values())
             self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
+
+
+def _store(config: Config) -> Store:
+    folder = config.files or config.folder / "files"
+    if not config.s3_endpoint:
+        return Disk(folder, config.file_threads)
+    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
+
+    key = config.s3_access_key, config.s3_secret_key
+    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)
 
 
 def _reachable(host: str) -> str:

@@ -59,6 +59,29 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     query_timeout: Annotated[float, about("seconds one query may take", gt=0, le=600)] = 10.0
     disk_free_mib: Annotated[int, about("below this much free space /readyz says no", ge=0)] = 256
 
+    # Files
+    files: Annotated[
+        Path | None, about("folder for uploads, shared by all machines; empty is one in the data folder")
+    ] = None
+    s3_endpoint: Annotated[str, about("keep uploads in a bucket there, e.g. https://s3.eu-central-1.amazonaws.com")] = (
+        ""
+    )
+    s3_bucket: Annotated[str, about("name of the bucket")] = ""
+    s3_region: Annotated[str, about("region that requests are signed for")] = "us-east-1"
+    s3_access_key: Annotated[str, about("id of the key that may read, write and delete in the bucket")] = ""
+    s3_secret_key: Annotated[str, about("that key's secret")] = ""
+    file_attachment_mib: Annotated[int, about("largest attachment", ge=1, le=1048576)] = 100
+    file_voice_mib: Annotated[int, about("largest voice message", ge=1, le=1024)] = 20
+    file_picture_mib: Annotated[int, about("largest avatar, emoji or sticker", ge=1, le=1024)] = 8
+    file_backup_mib: Annotated[int, about("largest backup of somebody's keys", ge=1, le=1024)] = 64
+    file_quota_mib: Annotated[int, about("what all files of one account may take", ge=1)] = 2048
+    file_part_kib: Annotated[int, about("largest binary frame", ge=16, le=4096)] = 256
+    file_window_kib: Annotated[int, about("bytes of one upload that may be under way", ge=32, le=65536)] = 1024
+    file_memory_mib: Annotated[int, about("bytes of all uploads of one worker that may be under way", ge=1)] = 64
+    file_threads: Annotated[int, about("threads of each worker that wait for the disk", ge=1, le=64)] = 4
+    file_link_minutes: Annotated[int, about("life of a link to a file", ge=1, le=10080)] = 60
+    file_downloads: Annotated[int, about("files that each worker hands out at once", ge=1)] = 200
+
     # Identity
     secret: Annotated[str, about("signs tokens and seals secrets; empty keeps one in the data folder")] = ""
     previous_secrets: Annotated[list[str], about("older secrets that are still accepted, for rotation")] = []
@@ -80,6 +103,20 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("smtp://, smtps:// or smtp+starttls://user:password@host:port; empty prints mails in the log"),
     ] = ""
     mail_from: Annotated[str, about("sender of the server's mails")] = "onesocket <noreply@localhost>"
+
+    # What is in files, and behind links
+    media_processes: Annotated[int, about("files looked into at once by each worker", ge=1, le=64)] = 2
+    media_queue: Annotated[int, about("files that may wait for that before `overloaded`", ge=1, le=10000)] = 50
+    media_memory_mib: Annotated[int, about("address space of such a process", ge=256, le=16384)] = 1024
+    media_seconds: Annotated[int, about("processor time of such a process; it may take three times as long", ge=1)] = 20
+    media_pixels: Annotated[int, about("largest picture that is decoded", ge=10000, le=268435456)] = 40000000
+    voice_minutes: Annotated[int, about("longest voice message", ge=1, le=120)] = 10
+    clamd_url: Annotated[str, about("tcp://host:port or unix:///path of the clamd that scans files; empty: none")] = ""
+    clamd_required: Annotated[bool, about("refuse files that clamd did not look at, also while it is away")] = True
+    link_previews: Annotated[bool, about("may people have the server look at links")] = True
+    link_allow: Annotated[
+        list[str], about("host:port pairs that links may lead to though they are private, e.g. wiki.intern:8080")
+    ] = []
 
     # Limits: nothing is unbounded
     frame_bytes: Annotated[int, about("largest frame of a logged-in socket", ge=1024, le=16777216)] = 65536
@@ -134,6 +171,7 @@ SECRETS = {
     "redis_url",
     "smtp_url",
     "metrics_token",
+    "s3_secret_key",
     "turn_secret",
     "providers",
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from server.app import Server
     from server.audience import Stream
     from server.outline import Outline
+    from server.upload import Transfer
     from server.wire import Socket
     from storage.pool import Pool
     from storage.standing import Standing
@@ -46,7 +47,19 @@ class Session(Struct, frozen=True):
 class Context:
     """One socket's conversation."""
 
-    __slots__ = ("alone", "app", "backlog", "in_flight", "outlines", "session", "socket", "streams", "wants")
+    __slots__ = (
+        "alone",
+        "app",
+        "backlog",
+        "in_flight",
+        "numbers",
+        "outlines",
+        "session",
+        "socket",
+        "streams",
+        "transfers",
+        "wants",
+    )
 
     def __init__(self, app: Server, socket: Socket) -> None:
         self.app, self.socket = app, socket
@@ -57,6 +70,8 @@ class Context:
         self.streams: set[Stream] = set()
         self.wants: frozenset[str] = frozenset()
         self.outlines: dict[UUID, Outline] | None = None
+        self.transfers: dict[int, Transfer] | None = None
+        self.numbers = 0  # of transfers that have begun here
 
     @property
     def db(self) -> Pool:
@@ -102,8 +117,8 @@ class Context:
         self.app.router.receive(self, data)
 
     def binary(self, data: bytes) -> None:
-        """A binary message came in: only file chunks are binary, and none was asked for."""
-        self.socket.close(1003, "no binary frame is expected here")
+        """A binary message came in: bytes of a file."""
+        self.app.files.uploads.take(self, data)
 
     def flooded(self, data: bytes, retry_after: float) -> None:
         """A frame came that was one too many."""
@@ -111,10 +126,12 @@ class Context:
 
     def closed(self) -> None:
         """The socket is gone."""
+        self.app.files.uploads.leave(self)
         self.app.hub.leave(self)
 
     def leave(self) -> None:
         """Speak for nobody any more; the socket stays open for another login."""
+        self.app.files.uploads.leave(self)
         self.app.hub.leave(self)
         self.app.gateway.logged_out(self.socket)
 

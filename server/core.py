@@ -16,6 +16,9 @@ except ImportError:  # a platform without the compiled part
 
 _PLAIN = 0x81  # a whole text message in one frame, with no extension bits
 _MASKED = 0x80
+_BULK = 16384
+
+Fault = tuple[CloseCode, str]
 
 
 class Core(ServerProtocol):
@@ -30,6 +33,11 @@ class Core(ServerProtocol):
         super().__init__(**options)
         self._head = b""  # the beginning of a frame's header
         self._owed = 0  # bytes of the frame that the parser is in
+        self.max_text: int = self.max_message_size or 1 << 62  # binary messages may be larger
+
+    def limit(self, text: int, binary: int) -> None:
+        """How large messages may be from now on."""
+        self.max_text, self.max_message_size = text, max(text, binary)
 
     def take(self, data: bytes) -> list[Frame | bytes]:
         """What has come: plain text messages as bytes, everything else as frames."""
@@ -49,6 +57,9 @@ class Core(ServerProtocol):
                     continue
                 if self.eof_sent:  # nothing that still comes is looked at
                     break
+                if stop - start > self.max_text and data[at] & 0x0F == Opcode.TEXT:
+                    self.fail(*_too_long(stop - start, self.max_text))
+                    break
                 self._owed = stop - at
             part = data[at : at + self._owed]
             self.receive_data(part)
@@ -63,7 +74,7 @@ class Core(ServerProtocol):
             and self.current_size is None
             and not self.extensions
             and self._state is OPEN
-            and (self.max_message_size is None or size <= self.max_message_size)
+            and size <= self.max_text
         )
 
     def send_frame(self, frame: Frame) -> None:
@@ -81,17 +92,42 @@ class Core(ServerProtocol):
 class Parts:
     """A message that comes in several frames; text is checked as it comes, so that bad bytes fail at once."""
 
-    __slots__ = ("_decoder", "data", "opcode")
+    __slots__ = ("_decoder", "_most", "data", "opcode")
 
-    def __init__(self, opcode: Opcode) -> None:
-        self.opcode, self.data = opcode, bytearray()
+    def __init__(self, opcode: Opcode, most: int) -> None:
+        """`most`: how long a text may be."""
+        self.opcode, self.data, self._most = opcode, bytearray(), most
         self._decoder = codecs.getincrementaldecoder("utf-8")() if opcode is Opcode.TEXT else None
 
-    def add(self, data: bytes, last: bool) -> None:
-        """One more part; `UnicodeDecodeError` when that makes it no text."""
-        if self._decoder is not None:
-            self._decoder.decode(data, final=last)
+    def add(self, data: bytes, last: bool) -> Fault | None:
+        """One more part; what is wrong then, if that makes it no text, or too long a one."""
         self.data += data
+        if self._decoder is None:
+            return None
+        try:
+            self._decoder.decode(data, final=last)
+        except UnicodeDecodeError:
+            return CloseCode.INVALID_DATA, "invalid UTF-8"
+        return _too_long(len(self.data), self._most) if len(self.data) > self._most else None
+
+
+def fault(data: bytes, most: int) -> Fault | None:
+    """What is wrong with a text, if something is: the parser lets pass what a binary message may be."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return CloseCode.INVALID_DATA, "invalid UTF-8"
+    return _too_long(len(data), most) if len(data) > most else None
+
+
+def _too_long(size: int, most: int) -> Fault:
+    return CloseCode.MESSAGE_TOO_BIG, f"over size limit ({size} > {most} bytes)"
+
+
+def is_bulk(event: Frame, parts: Parts | None) -> bool:
+    """Large binary messages are not counted frame by frame: who takes them bounds what is under way."""
+    before = len(parts.data) if parts is not None else 0
+    return (event if parts is None else parts).opcode is Opcode.BINARY and before + len(event.data) >= _BULK
 
 
 def _borders(data: bytes, at: int, end: int) -> tuple[int, int]:

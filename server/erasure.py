@@ -14,23 +14,24 @@ from uuid import UUID
 
 from protocol.error import Missing
 from protocol.friend import FriendRemoved
-from protocol.message import MessageDeleted
 from protocol.parts import parts
 from protocol.reaction import ReactionRemoved
 from server import group, notification, poll, space
 from server.chore import Round
 from server.fact import changing
+from server.removal import take_back
 from storage import erasure
+from storage import file as files
 from storage import friend as friends
 from storage import member as members
-from storage import message as messages
 from storage import reaction as reactions
+from storage.reaction import Mark
 
 if TYPE_CHECKING:
     from server.app import Server
 
 _MOMENT = 0.1  # for what was on its way when the account was deleted
-_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS, _VOTES = 50, 100, 5000, 200, 200
+_FRIENDS, _CHANNELS, _MESSAGES, _REACTIONS, _VOTES, _FILES = 50, 100, 5000, 200, 200, 200
 _AT_ONCE, _REACTIONS_AT_ONCE, _VOTES_AT_ONCE = 500, 50, 50
 
 
@@ -53,7 +54,8 @@ class Erasures:
         while said := await erasure.messages(self._server.pool, account, _MESSAGES):
             for channel, seqs in said.items():
                 for some in parts(seqs, _AT_ONCE):
-                    await self._empty(account, channel, some)
+                    await take_back(self._server, channel, some)
+                    await self._round.breathe(account)
         while given := await erasure.reactions(self._server.pool, account, _REACTIONS):
             for channel, emojis in given.items():
                 for few in parts(emojis, _REACTIONS_AT_ONCE):
@@ -62,6 +64,10 @@ class Erasures:
             for channel, seqs in cast.items():
                 for some in parts(seqs, _VOTES_AT_ONCE):
                     await self._withdraw(account, channel, some)
+        while kept := await files.some(self._server.pool, account, _FILES):
+            await files.delete(self._server.pool, account, kept)
+            await self._round.breathe(account)
+        self._server.files.wake()
         async with self._server.pool.transaction() as tx:
             await erasure.finish(tx, account)
 
@@ -87,19 +93,10 @@ class Erasures:
             await group.exit(self._server, channel, account, by=account)
         await self._round.breathe(account)
 
-    async def _empty(self, account: UUID, channel: UUID, seqs: Sequence[int]) -> None:
+    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, Mark]]) -> None:
         async with changing(self._server, channel) as change:
-            left = sorted(one.seq for one in await messages.held(change.tx, channel, seqs))
-            if left:
-                await messages.delete(change.tx, channel, left)
-            if left and change.holds(channel):
-                change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))
-        await self._round.breathe(account)
-
-    async def _take_away(self, account: UUID, channel: UUID, some: Sequence[tuple[int, str]]) -> None:
-        async with changing(self._server, channel) as change:
-            for seq, emoji in some:
-                count = await reactions.remove(change.tx, channel, seq, account, emoji)
+            for seq, mark in some:
+                count = await reactions.remove(change.tx, channel, seq, account, mark)
                 if count is not None and change.holds(channel):
                     change.tell(
                         ReactionRemoved(
@@ -107,7 +104,8 @@ class Erasures:
                             seq=change.next(channel),
                             message=seq,
                             user=account,
-                            emoji=emoji,
+                            emoji=mark.emoji,
+                            custom=mark.custom,
                             count=count,
                         )
                     )

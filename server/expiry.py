@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.message import MessageDeleted
 from server.fact import changing
+from server.removal import remove
 from storage import due, expiry
-from storage import message as messages
 from storage.due import Due
 
 if TYPE_CHECKING:
@@ -25,10 +24,8 @@ async def fall_due(app: Server, one: Due) -> None:
     async with changing(app, one.stream) as change:
         if not change.holds(one.stream):
             return
-        seqs = sorted(await expiry.expired(change.tx, one.stream, _AT_ONCE))
-        if seqs:
-            await messages.delete(change.tx, one.stream, seqs)
-            change.tell(MessageDeleted(stream=one.stream, seq=change.next(one.stream), messages=seqs))
+        seqs = await expiry.expired(change.tx, one.stream, _AT_ONCE)
+        await remove(change, one.stream, seqs)
         pause = 0 if len(seqs) == _AT_ONCE else _PAUSE
         at = await expiry.next_at(change.tx, one.stream, pause)
         await due.set_next(change.tx, "disappearing", one.stream, at)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from protocol.channel import Memberships
 from protocol.codec import encode
 from protocol.search import Hit, Hits, Part, SearchMessages
 from server.reach import Reach
-from storage import channel as channel_rows
 from storage import finding, words
+from storage import membership as memberships
 from storage import query as queries
 from storage.finding import Found
 from storage.pool import Pool
+from storage.query import Query
 
+T = TypeVar("T")
 _PAGE_BYTES = 250_000
 _AROUND, _BEFORE = 200, 60
 _NAMED = 5000
@@ -25,22 +27,36 @@ async def messages(db: Pool, reach: Reach, viewer: UUID, frame: SearchMessages, 
     """One page."""
     query = queries.parse(frame.text, finding.marks(frame))
     where = channels or await reach.readable(db, viewer)
-    if not where:
-        return Hits(hits=[], next=None)
-    found = await finding.candidates(db, where, query, frame)
-    readable = partial(reach.readable, db, viewer)
-    hits = await finding.read(db, viewer, readable, [position for position, _ in found.keys], query)
-    page, size, full = list[Hit](), 0, False
+    hits, next = await page(db, reach, viewer, where, query, frame, _hit)
+    return Hits(hits=hits, next=next)
+
+
+def _hit(one: Found) -> Hit:
+    return Hit(channel=one.position[1], message=one.message, snippet=snippet(one.message.text, one.ranges))
+
+
+async def page(
+    db: Pool,
+    reach: Reach,
+    viewer: UUID,
+    channels: Sequence[UUID],
+    query: Query,
+    frame: SearchMessages,
+    show: Callable[[Found], T],
+) -> tuple[list[T], str | None]:
+    """What there is of it in these channels, as it is shown, and what asks for the page after it."""
+    if not channels:
+        return [], None
+    found = await finding.candidates(db, channels, query, frame)
+    hits = await finding.read(db, viewer, reach.of(db, viewer), [position for position, _ in found.keys], query)
+    some, size = list[T](), 0
     for one in hits:
-        hit = Hit(channel=one.position[1], message=one.message, snippet=snippet(one.message.text, one.ranges))
-        size += len(encode(hit))
-        full = len(page) == frame.limit or (size > _PAGE_BYTES and bool(page))
-        if full:
-            break
-        page.append(hit)
-    if not full:
-        return Hits(hits=page, next=found.rest)
-    return Hits(hits=page, next=_cursor(found, hits[len(page) - 1]))
+        shown = show(one)
+        size += len(encode(shown))
+        if len(some) == frame.limit or (size > _PAGE_BYTES and some):
+            return some, _cursor(found, hits[len(some) - 1])
+        some.append(shown)
+    return some, found.rest
 
 
 def _cursor(found: finding.Candidates, last: Found) -> str:
@@ -83,7 +99,7 @@ async def channels(db: Pool, viewer: UUID, text: str, limit: int) -> Memberships
     queries.check(wanted)
     scores = {one.id: max((fit(wanted, name) for name in one.names), default=0) for one in await _named(db, viewer)}
     best = sorted((id for id, score in scores.items() if score), key=lambda id: -scores[id])[:limit]
-    return Memberships(channels=await channel_rows.memberships_in(db, viewer, best), next=None)
+    return Memberships(channels=await memberships.among(db, viewer, best), next=None)
 
 
 async def _named(db: Pool, viewer: UUID) -> list[finding.Named]:

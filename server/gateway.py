@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request
 
     from server.config import Config
-    from server.http import Site
+    from server.http import Site, Streamed
 
 log = logging.getLogger("onesocket.gateway")
 
@@ -43,6 +43,7 @@ _REFUSED_PERIOD = 600
 _REFUSED_LIMIT = 1000
 _CLOSE_WITHIN = 5
 _RECONNECTS_PER_SECOND = 200
+BINARY_HEAD = 12  # bytes of a binary frame before those of the file
 SOCKET_PATHS = ("/", "/socket")
 
 
@@ -182,14 +183,14 @@ class Gateway:
         self._pending[group] += 1
         return True
 
-    def answer(self, socket: Socket, request: Request) -> Answer | None:
+    def answer(self, socket: Socket, request: Request) -> Answer | Streamed | None:
         """A plain answer to a request, or None to let it become a WebSocket."""
         try:
             return self._answer(socket, request)
         except MultipleValuesError:
             return Answer(400, b"a header is given twice\n")
 
-    def _answer(self, socket: Socket, request: Request) -> Answer | None:
+    def _answer(self, socket: Socket, request: Request) -> Answer | Streamed | None:
         headers = request.headers
         values = headers.get_all("X-Forwarded-For")
         if values and proxy.trusted(socket.address, self._trusted):
@@ -216,6 +217,12 @@ class Gateway:
             return True
         return bool(host) and origin.partition("://")[2].lower() == host.lower()
 
+    def streamed(self, socket: Socket) -> None:
+        """It was no handshake, and what is answered takes its time."""
+        self._handshakes.pop(socket, None)
+        if socket in self._counted:
+            _less(self._pending, self._counted[socket])
+
     def opened(self, socket: Socket) -> Conversation:
         """The handshake is done: say hello and wait for a login."""
         self._handshakes.pop(socket, None)
@@ -228,7 +235,7 @@ class Gateway:
         """A session was opened: the login deadline is met, larger frames are welcome."""
         if self._logins.pop(socket, None) is not None and socket in self._counted:
             _less(self._pending, self._counted[socket])
-        socket.protocol.max_message_size = self.config.frame_bytes
+        socket.protocol.limit(self.config.frame_bytes, (self.config.file_part_kib << 10) + BINARY_HEAD)
 
     def logged_out(self, socket: Socket) -> None:
         """The session was closed: back to the limits of strangers."""
@@ -236,7 +243,7 @@ class Gateway:
             self._logins[socket] = self._in(self.config.login_timeout)
             if socket in self._counted:
                 self._pending[self._counted[socket]] += 1
-        socket.protocol.max_message_size = self.config.frame_bytes_before_login
+        socket.protocol.limit(self.config.frame_bytes_before_login, 0)
 
     def closing(self, socket: Socket) -> None:
         """The last word was sent: the other side has a moment to read it."""

@@ -17,8 +17,10 @@ from protocol.automod import Automod
 from protocol.error import Forbidden, Missing, Refusal
 from protocol.message import Message
 from protocol.permission import bits
+from server import summons
 from server.automod import Case, refusal
-from server.consequence import Found
+from server.consequence import finding, refused
+from server.emblem import sent
 from storage.entry import Entry, stored_before
 from storage.pool import Pool, Transaction
 from storage.standing import Footing, Standing
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from server.structure import Structures
 
 _MOST = 200_000
-_POLLS = bits(["start_polls"])
+_POLLS, _FILES = bits(["start_polls"]), bits(["attach"])
 
 
 class Verdict(Struct, frozen=True, eq=False):
@@ -94,9 +96,12 @@ class Grants:
             standing = standings[entry.channel, entry.author]
             if entry in unseen:
                 continue
-            if not _let(entry, standing):
-                refusals[entry] = _refusal(entry, standing)
-            elif standing is not None and standing.rules:
+            reason = _refusal(entry, standing) or self._unfit(entry, standing)
+            if standing is None or reason is not None:
+                refusals[entry] = reason or Missing()
+                continue
+            entry.let(standing.access, standing.lifetime, standing.slow)
+            if standing.rules:
                 judged.append(entry)
         footings = {pair: one[0] for pair, one in zip(pairs, found, strict=True) if one is not None}
         verdicts = await self._judge(judged, footings, standings) if judged else {}
@@ -105,12 +110,26 @@ class Grants:
         if refusals:
             await self._end(refusals, verdicts)
 
+    def _unfit(self, entry: Entry, standing: Standing | None) -> Refusal | None:
+        """Why what is of the space in a message cannot be sent there; its sticker is looked up."""
+        more = entry.more
+        if more is None or standing is None or not (more.summons or more.sticker):
+            return None
+        structure = self._structures.known(standing.space)
+        if more.sticker is not None and more.forwarded is None:
+            found = sent(structure, more.sticker.id)
+            if found is None:
+                return Missing(field="sticker")
+            entry.more = more = replace(more, sticker=found)
+        return summons.refusal(structure, standing, more.mention_roles, more.mention_everyone)
+
     async def _end(self, refusals: Mapping[Entry, Refusal], verdicts: Mapping[Entry, Verdict]) -> None:
         before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in refusals])
+        new = [entry for entry, one in zip(refusals, before, strict=True) if one is None and entry in verdicts]
+        found = [refused(verdicts[entry].case, verdicts[entry].hits) for entry in new]
+        await self._consequences.follow(self._pool, found)
         for (entry, reason), one in zip(refusals.items(), before, strict=True):
             entry.ended(one, reason)
-            if one is None and entry in verdicts:
-                self._consequences.refused(verdicts[entry].case, verdicts[entry].hits)
 
     async def _judge(
         self,
@@ -124,7 +143,7 @@ class Grants:
             key = entry.channel, entry.author
             standing = standings[key]
             assert standing is not None
-            mentions = len(entry.more.mentions) if entry.more is not None else 0
+            mentions = summons.weight(entry.more) if entry.more is not None else 0
             cases.append(self._case(footings[key], standing, _words(entry), mentions, str(entry.nonce)))
         found = await self._judging.judge(self._pool, cases)
         verdicts = {
@@ -132,9 +151,10 @@ class Grants:
             for entry, case, hits in zip(entries, cases, found, strict=True)
             if hits
         }
-        for entry, one in verdicts.items():
-            if one.refusal is None:
-                self._consequences.let(entry, one.case, one.hits)
+        through = [(entry, one) for entry, one in verdicts.items() if one.refusal is None]
+        await self._consequences.let(
+            self._pool, [(entry, finding(one.case, one.hits, nonce=entry.nonce)) for entry, one in through]
+        )
         return verdicts
 
     def _case(self, footing: Footing, standing: Standing, text: str, mentions: int, name: str | None) -> Case:
@@ -151,14 +171,13 @@ class Grants:
         found = (await self._structures.footings(tx, [channel.id], [account]))[0]
         if found is None:
             raise Missing
-        case = self._case(found[0], channel, words.text, len(words.mentions), None)
+        case = self._case(found[0], channel, words.text, summons.weight(words), None)
         [hits] = await self._judging.judge(tx, [case])
-        refused = refusal(hits)
-        if refused is not None:
-            self._consequences.refused(case, hits, words.seq)
-            raise refused
-        if hits:
-            self._consequences.follow(Found(case, hits, words))
+        reason = refusal(hits)
+        if reason is not None:  # the transaction comes to nothing, what follows does not
+            await self._consequences.follow(self._pool, [refused(case, hits, words.seq)])
+            raise reason
+        await self._consequences.follow_with(tx, finding(case, hits, words))
 
     async def _settle(self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]) -> None:
         """What is to be done before somebody writes there first."""
@@ -193,18 +212,17 @@ class Grants:
 
 def _words(entry: Entry) -> str:
     """All that it says."""
-    poll = entry.more.poll if entry.more is not None else None
-    return "\n".join([entry.text, *(one.text for one in poll.options)]) if poll is not None else entry.text
+    more = entry.more
+    if more is None or not (more.poll or more.files):
+        return entry.text
+    options = more.poll.options if more.poll is not None else []
+    return "\n".join([entry.text, *(one.text for one in options), *(one.name for one in more.files)])
 
 
-def _let(entry: Entry, standing: Standing | None) -> bool:
-    if standing is None or not standing.writes or entry.again:
-        return False
-    if entry.more is not None and entry.more.poll is not None and not standing.allowed & _POLLS:
-        return False
-    entry.let(standing.access, standing.lifetime, standing.slow)
-    return True
-
-
-def _refusal(entry: Entry, standing: Standing | None) -> Refusal:
-    return Missing() if standing is None or entry.again else Forbidden("you cannot write here")
+def _refusal(entry: Entry, standing: Standing | None) -> Refusal | None:
+    if standing is None or entry.again:
+        return Missing()
+    more = entry.more
+    polls = more is None or more.poll is None or standing.allowed & _POLLS
+    files = more is None or not more.files or standing.allowed & _FILES
+    return None if standing.writes and polls and files else Forbidden("you cannot write here")

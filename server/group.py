@@ -31,6 +31,7 @@ from server.fact import Change, changing
 from server.rule import check
 from storage import channel as channels
 from storage import grave, retention, stream
+from storage import membership as memberships
 from storage import user as users
 from storage.ids import new_id
 from storage.pool import UniqueViolation
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     from server.app import Server
 
 _MOST_MEMBERS = 100_000
-
-
-def check_avatar(app: Server, avatar: str | None) -> None:
-    """One of the built-in pictures, or none."""
-    if avatar and avatar not in app.site.avatars:
-        raise Invalid("there is no such avatar: see account.avatars", field="avatar")
 
 
 def from_outside(channel: Channel) -> Membership:
@@ -125,7 +120,7 @@ async def _make(change: Change, kind: str, creator: UUID, **fields: object) -> U
 async def _tell_entered(change: Change, channel: UUID, accounts: Sequence[UUID], by: UUID) -> None:
     """Each in their own stream, with the channel's head as it will be."""
     for account in accounts:
-        found = await channels.membership(change.tx, account, channel)
+        found = await memberships.get(change.tx, account, channel)
         assert found is not None
         # Without words: this fact is kept, and what it tells of a message could not be taken back.
         membership = msgspec.structs.replace(found, head=change.head(channel), last=None)

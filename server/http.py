@@ -1,6 +1,7 @@
 """The few things that plain GET gets on the socket's port: health, metrics and the files of `web/`.
 
-Rule 1: everything is in memory; an answer never waits for a disk or a database.
+Rule 1: everything is in memory: an answer never waits for a disk or a database; but for uploaded files, which
+        server/download.py serves.
 Rule 2: pages may load only from here and run no inline script; nobody may frame them.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 from websockets.datastructures import Headers
@@ -26,9 +27,11 @@ from server import proxy
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
+    from server.wire import Socket
+
 WEB = Path(__file__).parent / "web"
 _LARGEST_FILE = 1 << 20
-_AVATARS = "/avatar/"
+_AVATARS, _FILES = "/avatar/", "/file/"
 _PAGES = {"/", "/claim", "/verify", "/reset", "/external"}
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".webmanifest": "application/manifest+json"}
@@ -82,6 +85,13 @@ def complaint(error: Exception) -> Answer:
     return Answer(400, b"this is no request that is answered here: HTTP/1.1, GET or HEAD, without a body\n")
 
 
+class Streamed(Protocol):
+    """An answer that is sent bit by bit."""
+
+    def begin(self, socket: Socket) -> None:
+        """Take the connection over, and close it in the end."""
+
+
 class File(Struct, frozen=True):
     """A static file in memory."""
 
@@ -99,8 +109,9 @@ class Site:
         metrics: Callable[[], bytes],
         metrics_token: str = "",
         folder: Path = WEB,
+        files: Callable[[Request, str], Streamed] | None = None,
     ) -> None:
-        self._ready, self._metrics, self._token = ready, metrics, metrics_token
+        self._ready, self._metrics, self._token, self._stream = ready, metrics, metrics_token, files
         self.files = load(folder)
         names = [path for path in self.files if path.startswith(_AVATARS) and path.endswith(".svg")]
         self.avatars = tuple(path.removeprefix(_AVATARS).removesuffix(".svg") for path in names)
@@ -109,11 +120,13 @@ class Site:
         """The avatar that a new account begins with."""
         return self.avatars[zlib.crc32(username.encode()) % len(self.avatars)] if self.avatars else ""
 
-    def answer(self, request: Request, address: str) -> Answer:
+    def answer(self, request: Request, address: str) -> Answer | Streamed:
         """The answer to one plain request."""
         if request.method not in ("GET", "HEAD"):
             return Answer(405, b"only GET and HEAD\n", headers=(("Allow", "GET, HEAD"),))
         path = request.path.partition("?")[0]
+        if path.startswith(_FILES) and self._stream is not None:
+            return self._stream(request, address)
         if path == "/healthz":
             return Answer(200, b"ok\n", headers=_FRESH)
         if path == "/readyz":

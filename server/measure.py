@@ -47,7 +47,7 @@ class Measures:
 
     def _families(self) -> Iterator[Family]:
         worker = {"worker": self._server.worker}
-        for one in self._plain():
+        for one in (*self._plain(), *self._files()):
             for at, row in enumerate(one.rows):
                 one.rows[at] = _labelled(row, worker)
             yield one
@@ -93,6 +93,13 @@ class Measures:
         yield family("onesocket_healthy", "gauge", "Database, redis and disk.", parts)
         yield family("process_resident_memory_bytes", "gauge", "Resident memory.", [({}, _resident())])
         yield family("process_cpu_seconds_total", "counter", "CPU time.", [({}, time.process_time())])
+
+    def _files(self) -> Iterator[Family]:
+        uploads, downloads = self._server.files.uploads, self._server.downloads
+        yield family("onesocket_uploads", "gauge", "Files on their way in.", [({}, len(uploads))])
+        yield family("onesocket_upload_bytes_total", "counter", "Bytes of files that came in.", [({}, uploads.bytes)])
+        yield family("onesocket_downloads", "gauge", "Files on their way out.", [({}, downloads.count)])
+        yield family("onesocket_downloads_total", "counter", "Files that were asked for.", [({}, downloads.asked)])
 
 
 def _labelled(row: str, labels: dict[str, str]) -> str:

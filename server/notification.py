@@ -12,6 +12,7 @@ Rule 4: a notification has no words, and counts are absolute.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -30,11 +31,16 @@ from protocol.notification import (
     Unread,
     UnreadNow,
 )
+from protocol.parts import parts
 from server.fact import Change, changing
+from server.tail import First
+from storage import invite as invites
 from storage import notification as notifications
+from storage import notification_hint as hinting
 from storage import notification_level as levels
-from storage import stream
-from storage.notification import Hint, Listed, News
+from storage import stream, summons
+from storage.notification import Listed, News
+from storage.notification_hint import Hint
 from storage.pool import Database, Transaction
 from storage.tail import Portion
 
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 
 FRIENDS: tuple[Kind, ...] = ("friend_request", "friend_accepted")
 _TRIES = 3
+_HELD = 200  # accounts at once
 
 
 # Telling; the streams of the accounts are held
@@ -72,10 +79,24 @@ async def notify(change: Change, news: Sequence[News]) -> None:
             space=one.space,
             channel=one.channel,
             message=one.seq,
+            invitation=await invites.leading(change.tx, one.account, one.code) if one.code is not None else None,
         )
         change.tell(
             NotificationCreated(stream=one.account, seq=id, notification=notification, counts=counts[one.account])
         )
+
+
+async def invite(change: Change, one: News) -> None:
+    """Notify somebody of an invite, unless they have a good one to that space by the same account."""
+    assert one.space is not None
+    if not await notifications.invited(change.tx, one.account, one.space, one.by):
+        await tell_removed(change, await notifications.invites(change.tx, one.account, one.space, one.by))
+        await notify(change, [one])
+
+
+async def enter(change: Change, space: UUID, account: UUID) -> None:
+    """An account is in a space now: whoever has invited it there is answered."""
+    await tell_removed(change, await notifications.invites(change.tx, account, space))
 
 
 async def tell_removed(change: Change, removed: Mapping[UUID, Sequence[int]]) -> None:
@@ -120,7 +141,7 @@ async def vanish(app: Server, channel: UUID, limit: int) -> bool:
 class Notices:
     """Works behind messages: whom they mention or answer is notified; of what was taken back nobody is any more.
 
-    Whom a mention of a role or of everyone means is for `notifications.hints` to say.
+    Whom a mention of a role or of everyone means is found when they come by: see `catch_up`.
     """
 
     def __init__(self, app: Server) -> None:
@@ -130,11 +151,16 @@ class Notices:
         """Spaces are held before accounts, and accounts before their rows: so nobody waits in a circle."""
         deleted = [(one.span.channel, seq) for one in portions for seq in one.deleted]
         hints = await self._hints(tx, portions)
+        called = [(one.span.channel, message.seq) for one in portions for message in _loud(one) if _calls(message)]
         concerned = await notifications.concerned(tx, deleted) if deleted else []
-        if not hints and not concerned:
+        if len(concerned) > _HELD:
+            raise First(partial(self._remove, concerned, deleted))
+        if not hints and not concerned and not called:
             return
-        if hints:
-            await notifications.hold_places(tx, list({one.channel for one in hints}))
+        if hints or called:
+            await hinting.hold_places(tx, list({*(one.channel for one in hints), *(one for one, _ in called)}))
+        if called:
+            await summons.write(tx, called)
         places = await stream.lock(tx, {*concerned, *(one.account for one in hints)})
         change = Change(self._app, tx, places)
         await tell_removed(change, await notifications.about(tx, concerned, deleted))
@@ -142,35 +168,70 @@ class Notices:
         await change.record()
         tx.then(lambda: self._app.streams.committed(change.batches))
 
+    async def _remove(self, concerned: Sequence[UUID], deleted: Sequence[tuple[UUID, int]]) -> None:
+        """What many have about messages that were taken back, a few accounts at a time; again it finds nothing."""
+        for some in parts(concerned, _HELD):
+            async with changing(self._app, *some) as change:
+                await tell_removed(change, await notifications.about(change.tx, some, deleted))
+
     async def _hints(self, tx: Transaction, portions: Sequence[Portion]) -> list[Hint]:
         """Most messages mention and answer nobody: then nothing is asked."""
-        created = [(one.span.channel, message) for one in portions for message in one.created if not message.silent]
-        changed = [(one.span.channel, message) for one in portions for message in one.changed if not message.silent]
-        mentioning = [(channel, one.seq, one.author) for channel, one in created + changed if _mentions(one)]
-        replies = [(channel, one.seq, one.author, one.reply_to) for channel, one in created if one.reply_to is not None]
-        return await notifications.hints(tx, mentioning, replies) if mentioning or replies else []
+        loud = [(one.span.channel, message) for one in portions for message in _loud(one)]
+        mentioning = [(channel, one.seq, one.author) for channel, one in loud if _mentions(one)]
+        created = {(one.span.channel, message.seq) for one in portions for message in one.created}
+        replies = [
+            (channel, one.seq, one.author, one.reply_to)
+            for channel, one in loud
+            if one.reply_to is not None and (channel, one.seq) in created
+        ]
+        found = await hinting.hints(tx, mentioning, replies) if mentioning or replies else []
+        new = [(channel, one.seq, one.author) for channel, one in loud if (channel, one.seq) in created]
+        return [*found, *(await hinting.following(tx, new) if new else ())]
 
     async def _judged(self, change: Change, hints: Sequence[Hint]) -> list[News]:
         """What of this becomes a notification: one of a message for an account, of what they see and want to know."""
-        new = await notifications.think_of(change.tx, hints) if hints else []
+        new = await hinting.think_of(change.tx, hints) if hints else []
         first = {(one.account, one.channel, one.seq): one for one in reversed(new)}
-        found = sorted(first.values(), key=lambda one: (one.channel, one.seq))
-        if found:
-            found = await notifications.wanted(change.tx, found)
-        if not found:
-            return []
-        seen = await self._app.structures.look(
-            change.tx, [one.channel for one in found], [one.account for one in found]
-        )
-        return [
-            News(one.account, one.kind, one.by, standing.space, one.channel, one.seq)
-            for one, standing in zip(found, seen, strict=True)
-            if standing is not None
-        ]
+        return await _news(self._app, change, sorted(first.values(), key=lambda one: (one.channel, one.seq)))
+
+
+def _loud(portion: Portion) -> list[Message]:
+    return [message for message in (*portion.created, *portion.changed) if not message.silent]
 
 
 def _mentions(message: Message) -> bool:
     return any(account != message.author for account in message.mentions)
+
+
+def _calls(message: Message) -> bool:
+    return message.mention_everyone or bool(message.mention_roles)
+
+
+async def _news(app: Server, change: Change, found: Sequence[Hint]) -> list[News]:
+    """Of what they see and want to know."""
+    wanted = await hinting.wanted(change.tx, found) if found else []
+    if not wanted:
+        return []
+    seen = await app.structures.look(change.tx, [one.channel for one in wanted], [one.account for one in wanted])
+    return [
+        News(one.account, one.kind, one.by, standing.space, one.channel, one.seq)
+        for one, standing in zip(wanted, seen, strict=True)
+        if standing is not None
+    ]
+
+
+async def catch_up(app: Server, accounts: Sequence[UUID]) -> None:
+    """Accounts are notified of what was said to roles of theirs, or to everyone, since they came by last."""
+    behind = await summons.behind(app.pool, accounts)
+    if not behind:
+        return
+    async with app.pool.transaction() as tx:
+        await summons.hold(tx, {space for _, space in behind})
+        change = Change(app, tx, await stream.lock(tx, {account for account, _ in behind}))
+        found = await summons.take(tx, [pair for pair in behind if change.holds(pair[0])])
+        await notify(change, await _news(app, change, found))
+        await change.record()
+        tx.then(lambda: app.streams.committed(change.batches))
 
 
 # Reading
@@ -178,6 +239,7 @@ def _mentions(message: Message) -> bool:
 
 async def page(app: Server, account: UUID, frame: NotificationList) -> NotificationPage:
     """What the account may see; the rest is taken away before."""
+    await catch_up(app, [account])
     for _ in range(_TRIES):
         found = await notifications.page(
             app.pool,
@@ -197,6 +259,7 @@ async def page(app: Server, account: UUID, frame: NotificationList) -> Notificat
 
 async def unread(app: Server, account: UUID) -> UnreadNow:
     """As of now, and only of what the account may see."""
+    await catch_up(app, [account])
     everything = await _unread(app.pool, account)
     if await _stale(app, app.pool, account, everything):
         await _sweep(app, account)
@@ -231,6 +294,7 @@ async def mark_read(app: Server, account: UUID, until: int | None, channel: UUID
     """On all devices."""
     if until is None and channel is None:
         raise Invalid("up to which id, or in which channel?", field="until")
+    await catch_up(app, [account])
     async with changing(app, account) as change:
         last = change.head(account) if until is None else min(until, change.head(account))
         moved = await notifications.mark_read(change.tx, account, last, channel)

@@ -15,8 +15,9 @@ from uuid import UUID
 
 import msgspec
 
+from protocol.ballot import NewPoll, Poll, PollOption
 from protocol.error import Conflict, Invalid, Missing
-from protocol.message import Message, NewPoll, Poll, PollOption
+from protocol.message import Message
 from protocol.permission import bits
 from protocol.poll import PollChosen, PollClosed, PollVoted
 from server.fact import Change, changing

@@ -10,11 +10,15 @@ from uuid import UUID
 
 from msgspec import structs
 
+from protocol.ballot import Poll
 from protocol.codec import encode
 from protocol.error import Refusal
-from protocol.message import Message, MessageSent, Poll
+from protocol.file import Attached
+from protocol.message import Message, MessageSend, MessageSent
+from protocol.sticker import SentSticker
 from server.audience import Batch
 from server.core import frame
+from server.fresh import Fresh
 from server.later import Later
 from server.stream import Streams
 from storage.entry import Entry
@@ -64,8 +68,8 @@ class Again(Post):
 class Posting:
     """Takes messages from handlers, and hands what was stored to the streams."""
 
-    def __init__(self, pool: Pool, grants: Grants, streams: Streams, consequences: Consequences) -> None:
-        self._streams, self._consequences = streams, consequences
+    def __init__(self, pool: Pool, grants: Grants, streams: Streams, consequences: Consequences, fresh: Fresh) -> None:
+        self._streams, self._consequences, self._fresh = streams, consequences, fresh
         self.journal = Journal(pool.lane(), grants.decide, self._committed)
 
     def send(
@@ -102,13 +106,16 @@ class Posting:
     def _frame(self, entry: Entry) -> bytes:
         stream = self._streams.get(entry.channel)
         key = stream.key if stream is not None else str(entry.channel).encode()
-        body = encode(message(entry))
-        return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), body))
+        said = message(entry)
+        self._fresh.keep(entry.channel, said)
+        return frame(1, b'%b,"message":%b}' % (header(b"message.created", key, entry.seq), encode(said)))
 
 
 def _decided(channel: Standing | Undecided, more: Extra | None) -> bool:
     """Whether what is known is enough; who could not write may do so by now: then the journal looks."""
-    plain = more is None or channel.space is None or not (more.mentions or more.poll)
+    plain = more is None or channel.space is None or not (more.mentions or more.poll or more.files)
+    if more is not None and (more.sticker or more.summons):
+        return False
     return channel.writes and channel.settled and not channel.slow and not channel.rules and plain
 
 
@@ -125,22 +132,49 @@ def message(entry: Entry) -> Message:
         text=entry.text,
         reply_to=more.reply_to,
         mentions=more.mentions,
+        mention_roles=more.mention_roles,
+        mention_everyone=more.mention_everyone,
+        sticker=more.sticker,
         hashtags=more.hashtags,
         silent=more.silent,
         forwarded=more.forwarded,
         poll=more.poll,
+        files=more.files,
         expires_at=entry.sent_at + timedelta(seconds=more.lifetime) if more.lifetime else None,
     )
 
 
 def extra(
-    text: str, reply_to: int | None, mentions: Sequence[UUID], silent: bool, poll: Poll | None = None
+    text: str,
+    reply_to: int | None,
+    mentions: Sequence[UUID],
+    silent: bool,
+    poll: Poll | None = None,
+    files: Sequence[Attached] = (),
 ) -> Extra | None:
     """What a message has besides its words; most have nothing."""
     tags = hashtags(text)
-    if not (reply_to or mentions or silent or tags or poll):
+    if not (reply_to or mentions or silent or tags or poll or files):
         return None
-    return Extra(reply_to=reply_to, mentions=list(dict.fromkeys(mentions)), hashtags=tags, silent=silent, poll=poll)
+    return Extra(
+        reply_to=reply_to,
+        mentions=list(dict.fromkeys(mentions)),
+        hashtags=tags,
+        silent=silent,
+        poll=poll,
+        files=list(files),
+    )
+
+
+def extra_in_space(more: Extra | None, frame: MessageSend) -> Extra | None:
+    """The same with what there is in spaces alone: the journal looks whether it is there, and may be used."""
+    if not (frame.mention_roles or frame.mention_everyone or frame.sticker):
+        return more
+    roles = list(dict.fromkeys(frame.mention_roles))
+    sticker = SentSticker(id=frame.sticker, name="", about="", file=frame.sticker) if frame.sticker else None
+    return structs.replace(
+        more or Extra(), mention_roles=roles, mention_everyone=frame.mention_everyone, sticker=sticker
+    )
 
 
 def hashtags(text: str) -> list[str]:

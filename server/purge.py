@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from protocol.message import MessageDeleted
 from protocol.parts import parts
 from server.chore import Round
-from server.fact import changing
-from storage import message as messages
+from server.removal import take_back
 from storage import purge
 from storage.chore import Chores
 
@@ -40,14 +37,6 @@ class Purges:
         while found := await purge.messages(self._server.pool, id, _READ_AT_ONCE):
             for channel, seqs in found.items():
                 for some in parts(seqs, _AT_ONCE):
-                    await self._take_back(channel, some)
+                    await take_back(self._server, channel, some)
                     await self._round.breathe(id)
         await purge.finish(self._server.pool, id)
-
-    async def _take_back(self, channel: UUID, seqs: Sequence[int]) -> None:
-        async with changing(self._server, channel) as change:
-            left = sorted(one.seq for one in await messages.held(change.tx, channel, seqs))
-            if left:
-                await messages.delete(change.tx, channel, left)
-            if left and change.holds(channel):
-                change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=left))

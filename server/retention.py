@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from protocol.message import MessageDeleted
 from server.fact import changing
+from server.removal import remove
 from storage import due, retention
-from storage import message as messages
 from storage.due import Due
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ async def fall_due(app: Server, one: Due) -> None:
             await due.finish(change.tx, "retention", channel)
             return
         found = await retention.oldest(change.tx, channel, days, _AT_ONCE)
-        if found.seqs:
-            await messages.delete(change.tx, channel, found.seqs)
-            change.tell(MessageDeleted(stream=channel, seq=change.next(channel), messages=list(found.seqs)))
+        await remove(change, channel, found.seqs)
         await retention.clear(change.tx, channel, found.cleared)
         await due.set_next(change.tx, "retention", channel, found.at)

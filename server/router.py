@@ -365,6 +365,12 @@ class Router:
         else:
             ctx.socket.send(self.codec.error(self.codec.request_id(data), refusal.failure()))
 
+    def count_unreadable(self, ctx: Context, refusal: Refusal) -> None:
+        """A binary frame that nobody asked for; who sends one after the other is closed."""
+        self.unreadable.refused(refusal.code, 0.0)
+        if ctx.socket.count_refused() > ctx.app.config.frames_in_burst:
+            ctx.end(Flooded())
+
     async def drained(self) -> None:
         """Wait until no request is in flight."""
         while self.in_flight:

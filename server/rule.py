@@ -5,14 +5,13 @@ Rule 2: a handler receives what the rule resolved, never a raw id it has not bee
 Rule 3: hidden and missing are the same refusal, to the byte.
 Rule 4: gates need no database and run before everything else; binds are one query each, joined to the viewer.
 
-Which rules there are about what exists here is in server/access.py.
+Which rules there are about what exists here is in server/access.py and server/space_access.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 Gate = Callable[["Context", "Op"], None]
 Load = Callable[..., Awaitable[Any]]
-AtOnce = Callable[["Context", UUID], Any]
+AtOnce = Callable[["Context", Any], Any]
 
 
 class Bind(Struct, frozen=True):
@@ -34,7 +33,8 @@ class Bind(Struct, frozen=True):
     `load(db, viewer, id)` finds it, or `load(ctx, id)` if it is `in_context`; a child of what an earlier bind found,
     `within`, by `load(…, parent, id)`. `at_once` knows it without asking the database, or says None. `needs` are
     permissions, as bits, that the viewer must have there. What is `optional` is None where it is not found: the handler
-    refuses it, or knows an answer without it. No id at all is None, too.
+    refuses it, or knows an answer without it. No id at all is None, too; what is `anywhere` is looked for also where
+    `within` is no id: `load` is told None instead of the parent.
     """
 
     field: str
@@ -46,6 +46,7 @@ class Bind(Struct, frozen=True):
     optional: bool = False
     in_context: bool = False
     needs: int = 0
+    anywhere: bool = False
 
     @property
     def argument(self) -> str:
@@ -70,7 +71,7 @@ class Bind(Struct, frozen=True):
             return None
         found = self.known(ctx, frame)
         parent = (resolved[self.within],) if self.within else ()
-        if found is None and None not in parent:
+        if found is None and (self.anywhere or None not in parent):
             found = await self._find(ctx, *parent, id)
         if found is None and not self.optional:
             raise Missing

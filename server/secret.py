@@ -54,6 +54,7 @@ class Key(Struct, frozen=True):
     id: str
     access: bytes
     refresh: bytes
+    link: bytes
     seal: AESGCM
 
     @classmethod
@@ -64,7 +65,7 @@ class Key(Struct, frozen=True):
         def part(purpose: bytes) -> bytes:
             return hmac.digest(root, b"onesocket " + purpose, "sha256")
 
-        return cls(part(b"id")[:6].hex(), part(b"access"), part(b"refresh"), AESGCM(part(b"seal")))
+        return cls(part(b"id")[:6].hex(), part(b"access"), part(b"refresh"), part(b"link"), AESGCM(part(b"seal")))
 
 
 class Keyring:
@@ -146,6 +147,18 @@ class Keyring:
         body = device.bytes + random
         return _REFRESH + key.id + _text(body + hmac.digest(key.refresh, b"mac" + body, "sha256")[:16])
 
+    # Links: who has one may read
+
+    def sign(self, what: bytes) -> str:
+        """What proves that this server has said so."""
+        return _text(hmac.digest(self.current.link, what, "sha256"))
+
+    def signed(self, what: bytes, proof: str) -> bool:
+        """Whether this server has said so."""
+        given = _bytes(proof)
+        proofs = [hmac.digest(key.link, what, "sha256") for key in self._keys.values()]
+        return any(hmac.compare_digest(one, given) for one in proofs)
+
     # Sealed boxes: what the database must hold but not know
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
@@ -194,18 +207,6 @@ def secret_file(path: Path) -> list[str]:
     if path.stat().st_mode & 0o077:
         raise SecretError(f"{path} can be read by others: chmod 600 it, and rotate the secret")
     return path.read_text().split()
-
-
-def rotate(path: Path) -> None:
-    """Put a fresh secret in front of the ones in the file."""
-    old = secret_file(path)
-    fresh = path.with_suffix(".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write("\n".join([secrets.token_hex(32), *old]) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
 
 
 def _text(data: bytes) -> str:

@@ -13,10 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.channel import Channel
+from protocol.emoji import Emoji
 from protocol.error import Overloaded
 from protocol.permission import ADMINISTRATOR, bits
 from protocol.role import Role as RoleShown
 from protocol.space import Space
+from protocol.sticker import Sticker
 from server import access
 from server.access import Member, Overwrite, Role
 from server.outline import Outline, outline
@@ -41,12 +43,15 @@ class Structure:
         self.number, self.rules = layout.structure, layout.rules
         self.shown: dict[UUID, RoleShown] = {role.id: role for role in layout.roles}
         self.roles = {role.id: Role(role.id, role.position, bits(role.permissions)) for role in layout.roles}
+        self.emoji: dict[UUID, Emoji] = {one.id: one for one in layout.emoji}
+        self.stickers: dict[UUID, Sticker] = {one.id: one for one in layout.stickers}
         self.channels: dict[UUID, Channel] = {channel.id: channel for channel in layout.channels}
         self.overwrites = {
             channel: [Overwrite(one.target, bits(one.allow), bits(one.deny)) for one in found]
             for channel, found in layout.overwrites.items()
         }
         self._named = {one.target for found in layout.overwrites.values() for one in found if one.member}
+        self._overwritten = {one.target for found in layout.overwrites.values() for one in found}
         self._seen: dict[Hashable, Outline] = {}
 
     @property
@@ -72,6 +77,13 @@ class Structure:
     def hidden_from(self, member: Member) -> frozenset[UUID]:
         """Channels that a member does not see."""
         return frozenset(id for id in self.channels if not self.allowed(member, id) & access.VIEW)
+
+    def matters(self, role: UUID, member: Member) -> bool:
+        """Whether a member may do more or less anywhere with a role than without it."""
+        others = 0
+        for one in member.roles:
+            others |= one.permissions if one.id != role else 0
+        return bool(self.roles[role].permissions & ~others) or role in self._overwritten
 
     def public(self, channel: UUID) -> bool:
         """Whether everybody in the space sees a channel whom nothing but everyone's role says so."""
@@ -138,10 +150,14 @@ class Structures:
                 return [_standing(one, structures) for one in found]
         raise _busy()
 
+    def known(self, space: UUID | None) -> Structure | None:
+        """What decides in a space, as of when somebody looked last: just now, or a newer one."""
+        return self._known.get(space) if space is not None else None
+
     def places(self, footing: Footing) -> set[UUID]:
         """A channel, and what it is in."""
         found = {footing.id, footing.parent}
-        known = self._known.get(footing.space) if footing.space is not None else None
+        known = self.known(footing.space)
         above = known.channels.get(footing.parent) if known is not None and footing.parent is not None else None
         if above is not None:
             found.add(above.parent)

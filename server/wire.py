@@ -13,12 +13,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import CONNECTING, OPEN
 
 from server import proxy
-from server.core import Core, Parts, frame, payload, split
+from server.core import Core, Parts, fault, frame, is_bulk, payload, split
 from server.http import Answer, complaint
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Socket(asyncio.Protocol):
         "received",
         "refused",
         "secure",
+        "streamed",
         "transport",
     )
 
@@ -62,7 +63,7 @@ class Socket(asyncio.Protocol):
         self.address, self.secure = "", False
         self.heard = gateway.tick
         self.received, self.refused, self.close_code = 0, 0, 0
-        self.full = False
+        self.full = self.streamed = False
         self.opening: bytes | None = b"" if gateway.proxied else None
         self._out: list[bytes] = []
         self._inside = False
@@ -140,7 +141,7 @@ class Socket(asyncio.Protocol):
             return b""
         if self.opening is not None:
             data = self._after_proxy_line(data)
-        while data and self.conversation is None and not self.protocol.eof_sent:
+        while data and self.conversation is None and not (self.protocol.eof_sent or self.streamed):
             end = data.find(b"\n") + 1 or len(data)
             line, data = data[:end], data[end:]
             self._handshake(line)
@@ -174,6 +175,11 @@ class Socket(asyncio.Protocol):
         if isinstance(answer, Answer):
             self._turn_away(answer, request.method)
             return
+        if answer is not None:
+            self.streamed = True
+            self.gateway.streamed(self)
+            answer.begin(self)
+            return
         response = self.protocol.accept(request)
         if response.status_code != 101:
             self._turn_away(Answer.refused(response), request.method)
@@ -194,12 +200,15 @@ class Socket(asyncio.Protocol):
     # Messages in
 
     def _frame(self, event: Frame) -> None:
-        opcode, wait = event.opcode, self._over_rate()
+        opcode = event.opcode
+        wait = 0.0 if is_bulk(event, self._parts) else self._over_rate()
         if self.close_code:
             if wait > 0:
                 self._fail(self.close_code, "")
         elif event.fin and self._parts is None and opcode is Opcode.TEXT:
             self._text(bytes(event.data), wait)
+        elif event.fin and self._parts is None and opcode is Opcode.BINARY:
+            self._deliver(opcode, bytes(event.data), wait)
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
             if wait > 0:
                 self._refuse_part()
@@ -220,23 +229,20 @@ class Socket(asyncio.Protocol):
         return 0.0
 
     def _text(self, data: bytes, wait: float) -> None:
-        if not data.isascii():
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+        if not data.isascii() or len(data) > self.protocol.max_text:
+            wrong = fault(data, self.protocol.max_text)
+            if wrong is not None:
+                self._fail(*wrong)
                 return
         self._deliver(Opcode.TEXT, data, wait)
 
     def _fragment(self, event: Frame, wait: float) -> None:
         if self._parts is None:
-            self._parts = Parts(event.opcode)
-        try:
-            self._parts.add(bytes(event.data), event.fin)
-        except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-            return
-        if event.fin:
+            self._parts = Parts(event.opcode, self.protocol.max_text)
+        wrong = self._parts.add(bytes(event.data), event.fin)
+        if wrong is not None:
+            self._fail(*wrong)
+        elif event.fin:
             whole, self._parts = self._parts, None
             self._deliver(whole.opcode, bytes(whole.data), wait)
         elif wait > 0:

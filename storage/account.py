@@ -322,6 +322,7 @@ async def erase(db: Database, account: UUID) -> dict[str, int]:
         "presence",
         "notification",
         "notification_level",
+        "consequence",
         "ring",
         "hush",
     ):

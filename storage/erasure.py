@@ -11,6 +11,7 @@ from uuid import UUID
 from storage import deed, report, stats
 from storage.chore import Chores
 from storage.pool import Database, Transaction
+from storage.reaction import Mark
 
 ACCOUNTS = Chores("erasure", "account")
 _NOTIFIED = ("notification", "notification_level")  # while it was leaving
@@ -29,6 +30,7 @@ async def begin(tx: Transaction, account: UUID) -> dict[str, int]:
                (SELECT count(*) FROM message WHERE author = $1 AND deleted_at IS NULL) AS message,
                (SELECT count(*) FROM reaction WHERE account = $1) AS reaction,
                (SELECT count(*) FROM vote WHERE account = $1) AS vote,
+               (SELECT count(*) FROM file WHERE owner = $1) AS file,
                (SELECT count(*) FROM mention WHERE account = $1) AS mention,
                (SELECT count(*) FROM hidden WHERE account = $1) AS hidden
         """,
@@ -58,16 +60,16 @@ async def messages(db: Database, account: UUID, limit: int) -> dict[UUID, list[i
     return {row["channel"]: row["seqs"] for row in rows}
 
 
-async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[tuple[int, str]]]:
+async def reactions(db: Database, account: UUID, limit: int) -> dict[UUID, list[tuple[int, Mark]]]:
     """Reactions that are still there, by channel: to which message, and what."""
     rows = await db.fetch(
-        f"SELECT channel, seq, emoji FROM reaction m WHERE account = $1 AND {_KEPT} ORDER BY id LIMIT $2",
+        f"SELECT channel, seq, emoji, custom FROM reaction m WHERE account = $1 AND {_KEPT} ORDER BY id LIMIT $2",
         account,
         limit,
     )
-    found: dict[UUID, list[tuple[int, str]]] = {}
+    found: dict[UUID, list[tuple[int, Mark]]] = {}
     for row in rows:
-        found.setdefault(row["channel"], []).append((row["seq"], row["emoji"]))
+        found.setdefault(row["channel"], []).append((row["seq"], Mark(row["emoji"], row["custom"])))
     return found
 
 

@@ -9,12 +9,14 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.audit import AuditEntry
+from protocol.audit import AuditEntry, ExportedDeed
+from protocol.ballot import PollOption
 from protocol.channel import ExportedChannel
 from protocol.draft import Draft
+from protocol.file import File
 from protocol.friend import Friend
 from protocol.invite import Invite
-from protocol.message import ExportedMessage, Message, PollOption
+from protocol.message import ExportedMessage, Message
 from protocol.notification import Notification, Setting
 from protocol.poll import ExportedVote
 from protocol.reaction import ExportedReaction
@@ -24,6 +26,7 @@ from protocol.space import ExportedSpace
 from protocol.thread import ExportedThread
 from protocol.user import User
 from storage import audit as audits
+from storage import file as file_rows
 from storage import friend as friend_rows
 from storage import invite as invite_rows
 from storage import message as message_rows
@@ -46,6 +49,17 @@ async def audit(db: Database, account: UUID, after: str, limit: int) -> list[tup
     """What concerned its security, newest first."""
     found = await audits.entries(db, account, int(after) if after else None, limit)
     return [(str(number), entry) for number, entry in found]
+
+
+async def deeds(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedDeed]]:
+    """What it has done in spaces, oldest first."""
+    rows = await db.fetch(
+        "SELECT id, space, at, action, target, reason FROM deed WHERE by = $1 AND id > $2 ORDER BY id LIMIT $3",
+        account,
+        int(after or 0),
+        limit,
+    )
+    return [(str(row["id"]), ExportedDeed(**dict(list(row.items())[1:]))) for row in rows]
 
 
 async def channels(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedChannel]]:
@@ -175,7 +189,7 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     """What it has put under messages, oldest first."""
     rows = await db.fetch(
         """
-        SELECT id, channel, seq, emoji, at FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
+        SELECT id, channel, seq, emoji, at, custom FROM reaction WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
         """,
         account,
         int(after or 0),
@@ -184,7 +198,9 @@ async def reactions(db: Database, account: UUID, after: str, limit: int) -> list
     return [
         (
             str(row["id"]),
-            ExportedReaction(channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"]),
+            ExportedReaction(
+                channel=row["channel"], message=row["seq"], emoji=row["emoji"], at=row["at"], custom=row["custom"]
+            ),
         )
         for row in rows
     ]
@@ -212,10 +228,21 @@ async def votes(db: Database, account: UUID, after: str, limit: int) -> list[tup
     ]
 
 
+async def files(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, File]]:
+    """What it has uploaded, oldest first; `file.link` tells where to read it."""
+    rows = await db.fetch(
+        f"SELECT {file_rows.COLUMNS} FROM file f WHERE f.owner = $1 AND f.id > $2 ORDER BY f.id LIMIT $3",
+        account,
+        _id(after),
+        limit,
+    )
+    return [(str(row["id"]), file_rows.file(row)) for row in rows]
+
+
 async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:
     """What it was notified of, oldest first."""
     rows = await db.fetch(
-        f"SELECT {notified.COLUMNS} FROM notification n WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        f"SELECT {notified.COLUMNS} FROM {notified.FROM} WHERE n.account = $1 AND n.id > $2 ORDER BY n.id LIMIT $3",
         account,
         int(after or 0),
         limit,

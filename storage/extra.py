@@ -6,7 +6,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from protocol.message import Forwarded, Poll
+from protocol.ballot import Poll
+from protocol.file import Attached
+from protocol.message import Forwarded
+from protocol.sticker import SentSticker
 
 
 class Extra(Struct, frozen=True, omit_defaults=True):
@@ -14,9 +17,18 @@ class Extra(Struct, frozen=True, omit_defaults=True):
 
     reply_to: int | None = None
     mentions: list[UUID] = []
+    mention_roles: list[UUID] = []
+    mention_everyone: bool = False
     hashtags: list[str] = []
     silent: bool = False
     forwarded: Forwarded | None = None
     poll: Poll | None = None
+    sticker: SentSticker | None = None
     lifetime: int | None = None  # seconds after which it disappears
+    files: list[Attached] = []
     slow: int = 0  # seconds that its author has to wait before the next one
+
+    @property
+    def summons(self) -> bool:
+        """Whether it mentions roles or everyone."""
+        return bool(self.mention_roles) or self.mention_everyone

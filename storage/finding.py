@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from protocol.message import Message
 from protocol.search import SearchMessages
+from storage import cursor, words
 from storage import message as messages
 from storage import query as queries
-from storage import words
 from storage.pool import Database, Row
 from storage.query import Asked, Query
 from storage.tail import COLUMNS
@@ -32,11 +32,6 @@ _LOOKED_AT = 6000
 _RANKED, _COMMON = 500, 60
 _PATIENCE = 2.0
 _HALF_LIFE = 30 * 86400.0
-_BEGINNING, _END = (
-    datetime.fromisoformat("0001-01-02T00:00:00+00:00"),
-    datetime.fromisoformat("9999-01-01T00:00:00+00:00"),
-)
-_NO_ID, _LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
 Position = tuple[datetime, UUID, int]  # newer ones are greater
 
 
@@ -80,6 +75,15 @@ async def candidates(db: Database, channels: Sequence[UUID], query: Query, frame
     return await search.by_time()
 
 
+async def newest(
+    db: Database, channels: Sequence[UUID], wanted: str, frame: SearchMessages, enough: int
+) -> list[Position]:
+    """The newest messages whose documents are like this, as far as there are some among the newest of all."""
+    search = _Search(db, channels, Asked(wanted, [], False), frame)
+    found, _ = await search.look(enough)
+    return found
+
+
 async def _expanded(db: Database, wanted: Sequence[str]) -> dict[str, list[str] | None]:
     """The words that contain each of these; None for too many."""
     found: dict[str, list[str] | None] = {}
@@ -99,8 +103,8 @@ class _Search:
 
     def __init__(self, db: Database, channels: Sequence[UUID], asked: Asked, frame: SearchMessages) -> None:
         self._db, self._channels, self._asked, self._frame = db, channels, asked, frame
-        self._since = frame.since or _BEGINNING
-        self._top: Position = (frame.until or _END, _NO_ID, 0)
+        self._since = frame.since or cursor.FIRST[0]
+        self._top: Position = (frame.until or cursor.LAST[0], cursor.FIRST[1], 0)
         self._values = [one for one in (asked.words, asked.patterns) if one]
 
     def _condition(self, first: int) -> str:
@@ -152,6 +156,11 @@ class _Search:
         )
         return [(row["at"], row["channel"], row["seq"]) for row in rows]
 
+    async def look(self, enough: int) -> tuple[list[Position], Position | None]:
+        """Without the index."""
+        found, end = await self._look(self._top, enough)
+        return found[:enough], end
+
     async def _look(self, top: Position, enough: int) -> tuple[list[Position], Position | None]:
         """The newest among so many messages; above which position none was left out, None for all were looked at."""
         row = await self._db.fetchrow(
@@ -175,7 +184,7 @@ class _Search:
     async def by_rank(self, wanted: str) -> Candidates:
         """The best of the newest ones; the first page says which those are."""
         began, worst = _read_rank(self._frame.after)
-        top = min(self._top, (began, _LAST_ID, 2**62))
+        top = min(self._top, (began, cursor.LAST[1], 2**62))
         found, end = await self._look(top, _RANKED)
         if end is not None and len(found) < _COMMON and self._asked.indexed:
             with suppress(TimeoutError):
@@ -224,8 +233,7 @@ def _position(one: Position) -> str:
 def _read_position(text: str | None) -> Position | None:
     try:
         at, channel, seq = (text or "").split(" ")
-        found = datetime.fromisoformat(at)
-        return (found.astimezone(UTC), UUID(channel), min(int(seq), 2**62)) if found.tzinfo else None
+        return cursor.moment(at), UUID(channel), min(int(seq), 2**62)
     except (ValueError, OverflowError):
         return None
 
@@ -234,12 +242,12 @@ def _read_rank(text: str | None) -> tuple[datetime, tuple[float, Position]]:
     """When it began, and behind which score and position it goes on."""
     try:
         at, score, rest = (text or "").split(" ", 2)
-        began, position = datetime.fromisoformat(at), _read_position(rest)
-        if began.tzinfo and position is not None:
-            return began.astimezone(UTC), (float(score), position)
+        began, position = cursor.moment(at), _read_position(rest)
+        if position is not None:
+            return began, (float(score), position)
     except (ValueError, OverflowError):
         pass
-    return datetime.now(UTC), (float("inf"), (_END, _LAST_ID, 0))
+    return datetime.now(UTC), (float("inf"), (*cursor.LAST, 0))
 
 
 # What was found
@@ -262,12 +270,20 @@ async def read(db: Database, viewer: UUID, readable: Readable, keys: Sequence[Po
     hits = []
     for position in keys:
         one = found.get(position[1:])
-        if one is None or position[1] not in still or (query.marks and not set(query.marks) <= {*words.marks(one)}):
+        if one is None or position[1] not in still or not _has(one, query):
             continue
         ranges = queries.matches(query, one.text)
         if ranges is not None:
             hits.append(Found(position, one, ranges))
     return hits
+
+
+def _has(message: Message, query: Query) -> bool:
+    """Whether it has besides words what it should."""
+    if not query.marks and not query.any:
+        return True
+    marks = {*words.marks(message)}
+    return marks.issuperset(query.marks) and (not query.any or not marks.isdisjoint(query.any))
 
 
 # Channels by their names

@@ -6,15 +6,15 @@ Rule: what two are to each other is two rows, one as each of them sees it, writt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from protocol.friend import Directs, Friend, Friends, PrivacyChoice, Requests, State
+from storage import cursor
 from storage import user as users
 from storage.pool import Database, Row, Transaction
 
 _BOTH = "(account, other) IN (($1, $2), ($2, $1))"
-_END, _LAST_ID = datetime(9999, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1)
 _LAST_STATE = "z"  # behind all names of states
 
 
@@ -88,11 +88,10 @@ def _cursor(row: Row) -> str:
 
 def _read_cursor(state: State | None, text: str | None) -> tuple[str, datetime, UUID]:
     """Where a page begins; a cursor that is none begins at the beginning."""
-    beginning = state or _LAST_STATE, _END, _LAST_ID
+    beginning = state or _LAST_STATE, *cursor.LAST
     try:
         of, since, other = (text or "").split(" ")
-        at = datetime.fromisoformat(since)
-        return (of, at.astimezone(UTC), UUID(other)) if at.tzinfo and of == (state or of) else beginning
+        return (of, cursor.moment(since), UUID(other)) if of == (state or of) else beginning
     except (ValueError, OverflowError):
         return beginning
 

@@ -20,7 +20,9 @@ _TABLES = {
     "vote": "channel",
     "revision": "channel",
     "mention": "channel",
+    "summons": "channel",
     "hidden": "channel",
+    "file_use": "channel",
     "message": "channel",
     "fact": "stream",
 }

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from protocol.member import Ban, Bans, Member, Members
 from protocol.user import User
-from storage import stats
+from storage import cursor, stats
 from storage import user as users
 from storage.pool import Database, Row, Transaction
 
@@ -99,15 +99,15 @@ async def beginning(db: Database, space: UUID, text: str, limit: int) -> list[Me
         SELECT {COLUMNS} FROM (
             (SELECT * FROM space_member m
               WHERE m.space = $1 AND m.name >= lower($2) AND m.name < lower($2) || chr(1114111)
-              ORDER BY m.space, m.name, m.account LIMIT $4)
+              ORDER BY m.space, m.name, m.account LIMIT $3)
             UNION
             (SELECT m.* FROM account b JOIN space_member m ON m.space = $1 AND m.account = b.id
-              WHERE lower(b.username) LIKE lower($3) || '%' AND b.deleted_at IS NULL LIMIT $4)) m
-          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $4
+              WHERE lower(b.username) ~>=~ lower($2) AND lower(b.username) ~<~ (lower($2) || chr(1114111))
+                AND b.deleted_at IS NULL LIMIT $3)) m
+          JOIN account a ON a.id = m.account ORDER BY m.name, m.account LIMIT $3
         """,
         space,
         text,
-        text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_"),
         limit,
     )
     return [member(row) for row in rows]
@@ -127,6 +127,12 @@ async def spaces(db: Database, account: UUID, after: UUID | None, limit: int) ->
     return [row["space"] for row in rows]
 
 
+async def roles(db: Database, account: UUID) -> set[UUID]:
+    """The roles that an account has, wherever; there may be some that are no more."""
+    rows = await db.fetch("SELECT unnest(m.roles) AS role FROM space_member m WHERE m.account = $1", account)
+    return {row["role"] for row in rows}
+
+
 # Changing
 
 
@@ -134,8 +140,9 @@ async def enter(tx: Transaction, space: UUID, account: UUID, role: UUID | None) 
     """Let an account in; whether it was not there before."""
     tag = await tx.execute(
         f"""
-        INSERT INTO space_member (space, account, name, roles)
-        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END
+        INSERT INTO space_member (space, account, name, roles, summons)
+        SELECT $1, a.id, {_SHOWN.format(nick="''")}, CASE WHEN $3::uuid IS NULL THEN '{{}}' ELSE ARRAY[$3::uuid] END,
+               (SELECT p.summons FROM space p WHERE p.id = $1)
           FROM account a WHERE a.id = $2 AND a.deleted_at IS NULL
         ON CONFLICT DO NOTHING
         """,
@@ -252,7 +259,7 @@ async def banned(db: Database, space: UUID, account: UUID) -> bool:
 
 async def bans(db: Database, space: UUID, after: str | None, limit: int) -> Bans:
     """Who is kept out, in the order in which that was decided."""
-    at, account = _read_cursor(after)
+    at, account = cursor.read(after, cursor.FIRST)
     rows = await db.fetch(
         f"""
         SELECT {users.COLUMNS}, b.by, b.reason, b.at FROM ban b JOIN account a ON a.id = b.account
@@ -264,17 +271,4 @@ async def bans(db: Database, space: UUID, after: str | None, limit: int) -> Bans
         limit + 1,
     )
     found = [Ban(user=users.user_of(row), by=row["by"], reason=row["reason"], at=row["at"]) for row in rows[:limit]]
-    return Bans(bans=found, next=f"{found[-1].at.isoformat()} {found[-1].user.id}" if len(rows) > limit else None)
-
-
-_BEGINNING = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
-    """Where a page begins; a cursor that is none begins at the beginning."""
-    try:
-        at, _, account = (text or "").partition(" ")
-        moment = datetime.fromisoformat(at)
-        return (moment, UUID(account)) if moment.tzinfo else (_BEGINNING, UUID(int=0))
-    except (ValueError, OverflowError):
-        return _BEGINNING, UUID(int=0)
+    return Bans(bans=found, next=cursor.write(found[-1].at, found[-1].user.id) if len(rows) > limit else None)

@@ -8,33 +8,28 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.message import (
-    Call,
-    Forwarded,
-    Message,
-    Messages,
-    Poll,
-    ReactionCount,
-    Reader,
-    Readers,
-    Revision,
-    Revisions,
-)
+from protocol.ballot import Poll
+from protocol.file import Attached
+from protocol.message import Call, Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
 from protocol.parts import PAGE_BYTES, fitting
+from protocol.sticker import SentSticker
 from storage.pool import Database, Row
 from storage.standing import ACCESS, Standing
 
 # Of a table that goes by `m`.
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
-    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread, m.call
+    m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread,
+    m.mention_roles, m.mention_everyone, m.sticker, m.files, m.call
 """
 IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
-_ABOUT = ("revision", "mention", "reaction", "vote")  # tables of what goes with a message
+_ABOUT = ("revision", "mention", "reaction", "vote", "summons", "file_use")  # tables of what goes with a message
 _PINS, _EDITS = 100, 1000
 _reactions = msgspec.json.Decoder(list[ReactionCount]).decode
 _forwarded = msgspec.json.Decoder(Forwarded).decode
+_sticker = msgspec.json.Decoder(SentSticker).decode
 _poll = msgspec.json.Decoder(Poll).decode
+_files = msgspec.json.Decoder(list[Attached]).decode
 _call = msgspec.json.Decoder(Call).decode
 
 
@@ -57,6 +52,10 @@ def message(row: Row) -> Message:
         poll=_poll(row["poll"]) if row["poll"] else None,
         expires_at=row["expires_at"],
         thread=row["thread"],
+        files=_files(row["files"]) if row["files"] else [],
+        mention_roles=row["mention_roles"] or [],
+        mention_everyone=row["mention_everyone"],
+        sticker=_sticker(row["sticker"]) if row["sticker"] else None,
         call=_call(row["call"]) if row["call"] else None,
     )
 
@@ -223,13 +222,19 @@ async def edit(db: Database, channel: UUID, before: Message, after: Message) -> 
     if tag.endswith(" 0"):
         return False
     await db.execute(
-        "UPDATE message SET text = $3, mentions = $4, hashtags = $5, edited_at = $6 WHERE channel = $1 AND seq = $2",
+        """
+        UPDATE message SET text = $3, mentions = $4, hashtags = $5, edited_at = $6, mention_roles = $7,
+               mention_everyone = $8
+         WHERE channel = $1 AND seq = $2
+        """,
         channel,
         after.seq,
         after.text,
         after.mentions or None,
         after.hashtags or None,
         after.edited_at,
+        after.mention_roles or None,
+        after.mention_everyone,
     )
     if before.mentions != after.mentions:
         await _mention(db, channel, after)
@@ -272,7 +277,8 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
                forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
-               thread = NULL, call = NULL, deleted_at = now()
+               thread = NULL, mention_roles = NULL, mention_everyone = false, sticker = NULL, files = NULL, call = NULL,
+               deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,
         channel,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from protocol.ballot import Poll
 from protocol.codec import encode
-from protocol.message import Poll
 from protocol.poll import Vote, Votes
 from storage.pool import Database, Transaction
 from storage.standing import ACCESS, Standing

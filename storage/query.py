@@ -54,6 +54,7 @@ class Query(Struct, frozen=True):
 
     terms: tuple[Term, ...]
     marks: tuple[str, ...] = ()
+    any: tuple[str, ...] = ()  # of these marks one is enough
 
     @property
     def parts(self) -> list[str]:
@@ -142,6 +143,8 @@ def asked(query: Query, expanded: Mapping[str, Sequence[str] | None]) -> Asked:
         elif not term.unwanted:
             patterns += [f"%{place.text}%" for place in many]
             wanted += [_operand(place, expanded) for place in term.places if place not in many]
+    if query.any:
+        wanted.append("(" + " | ".join(f"'{mark}'" for mark in query.any) + ")")
     text = " & ".join([*wanted, *(f"!({one})" for one in unwanted)])
     return Asked(text, patterns, bool(wanted))
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from protocol.codec import encode
 from protocol.scheduled import Scheduled, ScheduledMessages
-from storage import due
+from storage import cursor, due
 from storage.pool import Database, Row, Transaction
 
 # Of a table that goes by `p`, beside the columns of others.
@@ -26,7 +26,6 @@ COLUMNS = """
 MOST = 100
 _PAGE_BYTES = 200_000
 _WAITS = "failed IS NULL"
-_BEGINNING, _NONE = datetime.fromisoformat("0001-01-02T00:00:00+00:00"), UUID(int=0)
 
 
 class Due(Struct, frozen=True):
@@ -112,7 +111,7 @@ async def save(tx: Transaction, account: UUID, message: Scheduled) -> None:
 
 async def listing(db: Database, account: UUID, after: str | None, limit: int) -> ScheduledMessages:
     """What waits or has failed, in the order of its time; fewer when a frame holds no more."""
-    at, id = _read_cursor(after)
+    at, id = cursor.read(after, cursor.FIRST)
     rows = await db.fetch(
         f"""
         SELECT {COLUMNS} FROM scheduled p WHERE p.account = $1 AND (p.at, p.id) > ($2, $3)
@@ -127,22 +126,10 @@ async def listing(db: Database, account: UUID, after: str | None, limit: int) ->
     for number, one in enumerate(found):
         size += len(encode(one))
         if number == limit or (size > _PAGE_BYTES and number):
-            return ScheduledMessages(scheduled=found[:number], next=_cursor(found[number - 1]))
+            return ScheduledMessages(
+                scheduled=found[:number], next=cursor.write(found[number - 1].at, found[number - 1].id)
+            )
     return ScheduledMessages(scheduled=found, next=None)
-
-
-def _cursor(last: Scheduled) -> str:
-    return f"{last.at.isoformat()} {last.id}"
-
-
-def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
-    """Behind what a page begins; a cursor that is none begins at the beginning."""
-    try:
-        at, _, id = (text or "").partition(" ")
-        found = datetime.fromisoformat(at)
-        return (max(found, _BEGINNING), UUID(id)) if found.tzinfo else (_BEGINNING, _NONE)
-    except (ValueError, OverflowError):
-        return _BEGINNING, _NONE
 
 
 # Sending

@@ -12,11 +12,17 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.channel import Channel
+from protocol.emoji import Emoji
 from protocol.permission import Overwrite, names
 from protocol.role import Role
 from protocol.space import ChannelMark, Discovered, Last, Space
+from protocol.sticker import Sticker
 from storage import channel as channels
+from storage.emoji import EMOJI
 from storage.pool import Database, Row, Transaction
+from storage.standing import ACCESS
+from storage.sticker import STICKERS
+from storage.summons import MEANT
 
 # Of a table that goes by `p`.
 COLUMNS = "p.id, p.name, p.description, p.avatar, p.open, p.owner, p.members, p.created_at, p.keeps_for"
@@ -46,6 +52,8 @@ class Layout(Struct, frozen=True):
     channels: Sequence[Channel]
     overwrites: dict[UUID, list[Overwrite]]
     rules: int
+    emoji: Sequence[Emoji]
+    stickers: Sequence[Sticker]
 
 
 async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
@@ -55,6 +63,7 @@ async def layouts(db: Database, spaces: Sequence[UUID]) -> list[Layout]:
         SELECT {COLUMNS}, p.structure, p.rules,
                ARRAY(SELECT (r.id, r.name, r.colour, r.position, r.permissions, r.apart, r.mentionable)
                        FROM role r WHERE r.space = p.id ORDER BY r.position, r.id) AS roles,
+               {EMOJI.rows}, {STICKERS.rows},
                ARRAY(SELECT ({channels.COLUMNS}) FROM channel c WHERE c.space = p.id AND c.kind <> 'thread'
                       ORDER BY c.position, c.id) AS channels,
                ARRAY(SELECT (o.channel, o.target, o.member, o.allow, o.deny)
@@ -79,6 +88,8 @@ def _layout(row: Row) -> Layout:
         channels=[Channel(**dict(zip(Channel.__struct_fields__, one, strict=True))) for one in row["channels"]],
         overwrites=overwrites,
         rules=row["rules"],
+        emoji=EMOJI.made_of(row["emoji"]),
+        stickers=STICKERS.made_of(row["sticker"]),
     )
 
 
@@ -197,10 +208,24 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
     return [(row["guard"], Last(channel=row["id"], seq=row["last"])) for row in rows]
 
 
-async def states(db: Database, spaces: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """How many members spaces have, and how often their queues have changed."""
-    rows = await db.fetch("SELECT id, members, reported FROM space WHERE id = ANY ($1::uuid[])", list(spaces))
-    return {row["id"]: (row["members"], row["reported"]) for row in rows}
+class State(Struct, frozen=True):
+    """How many members a space has, how often its queue has changed, and its access version."""
+
+    members: int
+    reported: int
+    access: int
+
+
+async def states(db: Database, spaces: Sequence[UUID]) -> dict[UUID, State]:
+    """How spaces are now."""
+    rows = await db.fetch(
+        f"""
+        SELECT id, p.members, p.reported, {ACCESS} AS access FROM space p JOIN stream s USING (id)
+         WHERE id = ANY ($1::uuid[])
+        """,
+        list(spaces),
+    )
+    return {row["id"]: State(row["members"], row["reported"], row["access"]) for row in rows}
 
 
 async def sizes(db: Database, spaces: Sequence[UUID]) -> dict[UUID, int]:
@@ -212,11 +237,13 @@ async def sizes(db: Database, spaces: Sequence[UUID]) -> dict[UUID, int]:
 async def marks(db: Database, account: UUID, space: UUID, channels: Sequence[UUID]) -> list[ChannelMark]:
     """How far a member is in channels with messages."""
     rows = await db.fetch(
-        """
+        f"""
         SELECT s.id, s.last, k.muted_until,
                coalesce(k.read, CASE WHEN s.moved_at <= r.joined_at THEN s.last ELSE 0 END) AS read,
                (SELECT count(*) FROM (SELECT FROM mention x WHERE x.account = $1 AND x.channel = s.id
-                                         AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions
+                                         AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions,
+               (SELECT count(*) FROM (SELECT FROM message x WHERE x.channel = s.id
+                                         AND x.seq > coalesce(k.read, 0) AND {MEANT} LIMIT 1000) y) AS meant
           FROM stream s JOIN space_member r ON r.space = $2 AND r.account = $1
           LEFT JOIN mark k ON k.channel = s.id AND k.account = $1
          WHERE s.id = ANY ($3::uuid[]) AND s.last > 0
@@ -230,7 +257,7 @@ async def marks(db: Database, account: UUID, space: UUID, channels: Sequence[UUI
             channel=row["id"],
             last=row["last"],
             read=row["read"],
-            mentions=row["mentions"],
+            mentions=min(row["mentions"] + row["meant"], 1000),
             muted_until=row["muted_until"],
         )
         for row in rows

@@ -117,8 +117,13 @@ async def threads(db: Database, rooms: Sequence[UUID], limit: int) -> list[UUID]
 
 async def access(db: Database, stream: UUID) -> int:
     """The access version of a stream."""
-    found: int | None = await db.fetchval(f"SELECT {ACCESS} FROM stream s WHERE s.id = $1", stream)
-    return GONE if found is None else found
+    return (await accesses(db, [stream])).get(stream, GONE)
+
+
+async def accesses(db: Database, streams: Sequence[UUID]) -> dict[UUID, int]:
+    """The access versions of those of these streams that exist."""
+    rows = await db.fetch(f"SELECT s.id, {ACCESS} AS access FROM stream s WHERE s.id = ANY ($1::uuid[])", list(streams))
+    return {row["id"]: row["access"] for row in rows}
 
 
 async def moved(db: Database, known: Sequence[Place]) -> list[Place]:

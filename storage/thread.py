@@ -7,12 +7,15 @@ Rule 2: what was put away is got out by who writes there, before the message is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
-from protocol.thread import Thread, Threads, ThreadView
+from msgspec import Struct
+
+from protocol.thread import Thread, ThreadLast, Threads, ThreadView
+from storage import cursor
 from storage.pool import Database, Row, Transaction
 from storage.standing import ACCESS, Standing
+from storage.summons import MEANT
 
 # Of tables that go by `t`, and by `c` for its channel.
 COLUMNS = "t.id, t.parent, c.name, c.creator, t.origin, t.locked, t.archived_at, c.created_at"
@@ -23,7 +26,9 @@ _VIEW = f"""
     {COLUMNS}, s.moved_at, s.last, coalesce(f.followed, false) AS followed,
     coalesce(k.read, CASE WHEN s.moved_at <= r.joined_at THEN s.last ELSE 0 END) AS read,
     (SELECT count(*) FROM (SELECT FROM mention x WHERE x.account = $1 AND x.channel = t.id
-                              AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions
+                              AND x.seq > coalesce(k.read, 0) LIMIT 1000) y) AS mentions,
+    (SELECT count(*) FROM (SELECT FROM message x WHERE x.channel = t.id AND x.seq > coalesce(k.read, 0) AND {MEANT}
+                            LIMIT 1000) y) AS meant
 """
 _VIEWED = """
     JOIN channel c ON c.id = t.id JOIN stream s ON s.id = t.id
@@ -31,7 +36,6 @@ _VIEWED = """
     LEFT JOIN mark k ON k.channel = t.id AND k.account = $1
 """
 _FOLLOW = "LEFT JOIN follow f ON f.thread = t.id AND f.account = $1"
-_END, _LAST_ID = datetime.fromisoformat("9999-01-01T00:00:00+00:00"), UUID(int=2**128 - 1)
 
 
 def thread(row: Row) -> Thread:
@@ -54,7 +58,7 @@ def _view(row: Row) -> ThreadView:
         moved_at=row["moved_at"],
         last=row["last"],
         read=row["read"],
-        mentions=row["mentions"],
+        mentions=min(row["mentions"] + row["meant"], 1000),
         followed=row["followed"],
     )
 
@@ -99,7 +103,7 @@ async def listing(
 ) -> Threads:
     """Active threads of a channel, the one that moved last first; or those that were put away, the last first."""
     moved, of = ("t.archived_at", "IS NOT NULL") if archived else ("s.moved_at", "IS NULL")
-    at, id = _read_cursor(after)
+    at, id = cursor.read(after, cursor.LAST)
     rows = await db.fetch(
         f"""
         SELECT {ACCESS} AS access, p.* FROM stream s LEFT JOIN LATERAL (
@@ -118,18 +122,8 @@ async def listing(
     )
     channel.check(rows)
     found = [_view(row) for row in rows[:limit] if row["id"] is not None]
-    last = f"{rows[limit - 1]['at'].isoformat()} {rows[limit - 1]['id']}" if len(rows) > limit else None
+    last = cursor.write(rows[limit - 1]["at"], rows[limit - 1]["id"]) if len(rows) > limit else None
     return Threads(threads=found, next=last)
-
-
-def _read_cursor(text: str | None) -> tuple[datetime, UUID]:
-    """Where a page begins; a cursor that is none begins at the beginning."""
-    try:
-        at, _, id = (text or "").partition(" ")
-        moment = datetime.fromisoformat(at)
-        return (moment.astimezone(UTC), UUID(id)) if moment.tzinfo else (_END, _LAST_ID)
-    except (ValueError, OverflowError):
-        return _END, _LAST_ID
 
 
 async def followed(db: Database, viewer: UUID, space: UUID, before: UUID | None, limit: int) -> list[ThreadView]:
@@ -141,7 +135,7 @@ async def followed(db: Database, viewer: UUID, space: UUID, before: UUID | None,
         """,
         viewer,
         space,
-        before or _LAST_ID,
+        before or cursor.LAST[1],
         limit,
     )
     return [_view(row) for row in rows]
@@ -229,6 +223,56 @@ async def follow_first(db: Database, pairs: Sequence[tuple[UUID, UUID]]) -> list
         "SELECT id FROM thread WHERE id = ANY ($1::uuid[]) AND archived_at IS NOT NULL AND NOT locked", threads
     )
     return [row["id"] for row in rows]
+
+
+# Telling who follows
+
+
+class Moved(Struct, frozen=True):
+    """A thread in which there is something new, and where it is."""
+
+    space: UUID
+    channel: UUID
+    last: ThreadLast
+
+
+async def move(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """Something was said in those of these that are threads."""
+    await tx.execute(
+        """
+        UPDATE thread t SET moved_at = now()
+          FROM (SELECT id FROM thread WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) n WHERE t.id = n.id
+        """,
+        list(ids),
+    )
+
+
+async def moved(db: Database, spaces: Sequence[UUID], seconds: float, limit: int) -> list[Moved]:
+    """Threads of spaces in which something was said in the last seconds; of very many those that moved last."""
+    rows = await db.fetch(
+        """
+        SELECT c.space, t.parent, t.id, s.last FROM thread t JOIN channel c USING (id) JOIN stream s USING (id)
+         WHERE t.moved_at > now() - make_interval(secs => $2) AND c.space = ANY ($1::uuid[])
+         ORDER BY t.moved_at DESC LIMIT $3
+        """,
+        list(spaces),
+        seconds,
+        limit,
+    )
+    return [Moved(row["space"], row["parent"], ThreadLast(thread=row["id"], seq=row["last"])) for row in rows]
+
+
+async def followers(db: Database, ids: Sequence[UUID], accounts: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """Who of these accounts follows which of these threads."""
+    rows = await db.fetch(
+        """
+        SELECT account, thread FROM follow
+         WHERE thread = ANY ($1::uuid[]) AND account = ANY ($2::uuid[]) AND followed
+        """,
+        list(ids),
+        list(accounts),
+    )
+    return [(row["account"], row["thread"]) for row in rows]
 
 
 # What goes by itself

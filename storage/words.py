@@ -94,9 +94,12 @@ def author(account: UUID) -> str:
     return "@" + _short(account)
 
 
-def mention(account: UUID) -> str:
-    """Who is mentioned."""
-    return "!" + _short(account)
+def mention(one: UUID) -> str:
+    """Who is mentioned, or which role."""
+    return "!" + _short(one)
+
+
+ANY_HASHTAG = "'#':*"  # as PostgreSQL is asked
 
 
 def hashtag(tag: str) -> str:
@@ -116,8 +119,12 @@ def _short(id: UUID) -> str:
 def marks(message: Message) -> list[str]:
     """What a message has besides words."""
     found = [author(message.author)]
-    if message.mentions:
-        found += [having("mention"), *map(mention, message.mentions)]
+    if message.mentions or message.mention_roles or message.mention_everyone:
+        found += [having("mention"), *map(mention, (*message.mentions, *message.mention_roles))]
+        if message.mention_roles:
+            found.append(having("role"))
+        if message.mention_everyone:
+            found.append(having("everyone"))
     if message.hashtags:
         found += map(hashtag, message.hashtags)
     if message.reply_to:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from protocol.channel import ChannelCreate
 from protocol.permission import Permission
 from protocol.role import RoleCreate, RoleGrant
-from protocol.space import SpaceCreate, SpaceGet, SpaceJoin
+from protocol.space import SpaceCreate, SpaceGet, SpaceJoin, SpaceView
 from tests.chat import me
 from tests.conftest import Person
 
@@ -31,6 +31,10 @@ class Club:
         if to is not None:
             await self.owner.call(RoleGrant(space=self.id, role=made.id, user=me(to)))
         return made.id
+
+    async def seen(self, by: Person) -> SpaceView:
+        """What somebody sees, asked afresh."""
+        return await by.call(SpaceGet(space=self.id))
 
 
 async def club(owner: Person, *members: Person, name: str = "Club") -> Club:

@@ -229,7 +229,7 @@ async def test_what_is_on_its_way_when_an_account_is_erased_writes_nothing(
     """The deletion holds the account; the change comes while it does, and finds nobody."""
     other = await connect()
     await other.open(await other.call(AccountLogin(login="ann", password=PASSWORD)))
-    async with server.pool.transaction() as tx:
+    async with server.vital.transaction() as tx:
         await tx.fetchval("SELECT 1 FROM account WHERE username = 'ann' FOR UPDATE")
         update = asyncio.create_task(other.call(AccountUpdate(username="ghost", bio="written too late")))
         login = asyncio.create_task((await connect()).call(AccountLogin(login="ann", password=PASSWORD)))

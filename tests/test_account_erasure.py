@@ -93,6 +93,7 @@ async def test_who_leaves_takes_their_words_back_everywhere(ann: Person, bob: Pe
     receipt = await delete(ann)
     assert receipt.following == {
         "friend": 0,
+        "file": 0,
         "channel": 1,
         "space": 0,
         "message": 4,

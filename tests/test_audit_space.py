@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from protocol.account import AccountExport
 from protocol.audit import AuditSpace, Deed, Deeds
 from protocol.automod import AutomodCreate, AutomodDelete, AutomodUpdate
 from protocol.channel import ChannelCreate, ChannelDelete, ChannelReorder, ChannelUpdate
+from protocol.emoji import EmojiCreate, EmojiDelete, EmojiUpdate
 from protocol.error import Forbidden, Missing
 from protocol.invite import InviteAccept, InviteCreate, InviteRevoke
 from protocol.member import MemberBan, MemberKick, MemberTimeout, MemberUnban, MemberUpdate
@@ -20,7 +22,8 @@ from protocol.message import MessageDelete, MessageDeleteMany
 from protocol.permission import PermissionClear, PermissionSet
 from protocol.report import ReportCreate, ReportList, ReportResolve
 from protocol.role import RoleCreate, RoleDelete, RoleReorder, RoleRevoke, RoleUpdate
-from protocol.space import SpaceCreate, SpaceLeave, SpaceTransfer, SpaceUpdate
+from protocol.space import SpaceCreate, SpaceJoin, SpaceLeave, SpaceTransfer, SpaceUpdate
+from protocol.sticker import StickerCreate, StickerDelete, StickerUpdate
 from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
 from protocol.voice import VoiceJoin, VoiceMove, VoiceMute
 from server import Server
@@ -31,7 +34,27 @@ from tests.conftest import Person
 
 
 async def log(person: Person, space: UUID, **fields: Any) -> list[Deed]:
-    return (await person.call(AuditSpace(space=space, **fields))).deeds
+    """But for who has come, unless that is asked for."""
+    deeds = (await person.call(AuditSpace(space=space, **fields))).deeds
+    return [one for one in deeds if one.action != "member.joined" or fields.get("action") == one.action]
+
+
+async def test_what_one_has_done_in_spaces_is_in_ones_own_export_alone(ann: Person, bob: Person) -> None:
+    at = await club(ann, bob)
+    await ann.call(MemberUpdate(space=at.id, user=me(bob), nick="Bobby", reason="as he is called"))
+    mine, his = [(await one.call(AccountExport())).deeds for one in (ann, bob)]
+    assert [(one.action, one.target, one.reason) for one in mine] == [
+        ("space.create", at.id, ""),
+        ("member.update", me(bob), "as he is called"),
+    ]
+    assert [(one.space, one.action, one.target) for one in his] == [(at.id, "member.joined", me(bob))]
+
+
+async def test_who_enters_an_open_space_is_in_its_log_once(ann: Person, bob: Person) -> None:
+    at = await club(ann, bob)
+    await bob.call(SpaceJoin(space=at.id))
+    [joined] = await log(ann, at.id, action="member.joined")
+    assert (joined.by, joined.target, joined.differences) == (me(bob), me(bob), [])
 
 
 def changed(one: Deed) -> dict[str, tuple[Any, Any]]:
@@ -163,8 +186,12 @@ UNLOGGED = {
     "member.list": _READS,
     "member.search": _READS,
     "member.suggest": _READS,
+    "emoji.list": _READS,
+    "hashtag.list": _READS,
+    "hashtag.top": _READS,
     "invite.get": _READS,
     "invite.list": _READS,
+    "invite.send": "the way in is in the log already",
     "message.around": _READS,
     "message.edit": _SAID,
     "message.forward": _SAID,
@@ -172,6 +199,7 @@ UNLOGGED = {
     "message.history": _READS,
     "message.mark_delivered": _OWN,
     "message.mark_read": _OWN,
+    "message.mentions": _READS,
     "message.pin": _TOLD,
     "message.pins": _READS,
     "message.readers": _READS,
@@ -196,8 +224,8 @@ UNLOGGED = {
     "search.messages": _READS,
     "space.delete": "the log goes with it",
     "space.get": _READS,
-    "space.join": "everybody may",
     "space.leave": "everybody may",
+    "sticker.list": _READS,
     "stats.channel": _READS,
     "stats.space": _READS,
     "thread.follow": _OWN,
@@ -279,6 +307,11 @@ async def _update_automod(at: Club, bob: Person) -> None:
     await at.owner.call(AutomodUpdate(space=at.id, rule=await _automod(at), name="new"))
 
 
+async def _join(at: Club, bob: Person) -> None:
+    await bob.call(SpaceLeave(space=at.id))
+    await bob.call(SpaceJoin(space=at.id))
+
+
 async def _invite(at: Club) -> str:
     return (await at.owner.call(InviteCreate(space=at.id, nonce=uuid4()))).code
 
@@ -312,6 +345,30 @@ async def _resolve(at: Club, bob: Person) -> None:
 
 async def _reorder(at: Club, bob: Person) -> None:
     await at.owner.call(ChannelReorder(space=at.id, channels=[await at.channel(), at.general]))
+
+
+async def _emoji(at: Club) -> UUID:
+    return (await at.owner.call(EmojiCreate(space=at.id, name="wave", file=uuid4(), nonce=uuid4()))).id
+
+
+async def _update_emoji(at: Club, bob: Person) -> None:
+    await at.owner.call(EmojiUpdate(space=at.id, emoji=await _emoji(at), name="hello"))
+
+
+async def _delete_emoji(at: Club, bob: Person) -> None:
+    await at.owner.call(EmojiDelete(space=at.id, emoji=await _emoji(at)))
+
+
+async def _sticker(at: Club) -> UUID:
+    return (await at.owner.call(StickerCreate(space=at.id, name="cat", file=uuid4(), nonce=uuid4()))).id
+
+
+async def _update_sticker(at: Club, bob: Person) -> None:
+    await at.owner.call(StickerUpdate(space=at.id, sticker=await _sticker(at), about="a cat"))
+
+
+async def _delete_sticker(at: Club, bob: Person) -> None:
+    await at.owner.call(StickerDelete(space=at.id, sticker=await _sticker(at)))
 
 
 async def _move(at: Club, bob: Person) -> None:
@@ -357,6 +414,9 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         {"topic"},
         {"topic"},
     ),
+    "emoji.create": (lambda at, bob: _emoji(at), "emoji.create", set(), {"name", "file"}),
+    "emoji.delete": (_delete_emoji, "emoji.delete", {"name", "file"}, set()),
+    "emoji.update": (_update_emoji, "emoji.update", {"name"}, {"name"}),
     "invite.accept": (_accept, "member.joined", set(), {"via"}),
     "invite.create": (lambda at, bob: _invite(at), "invite.create", set(), {"code"}),
     "invite.revoke": (_revoke, "invite.revoke", {"code"}, set()),
@@ -407,12 +467,16 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         set(),
         {"name", "owner"},
     ),
+    "space.join": (_join, "member.joined", set(), set()),
     "space.transfer": (
         _ask(lambda at, bob: SpaceTransfer(space=at.id, user=me(bob))),
         "space.transfer",
         {"owner"},
         {"owner"},
     ),
+    "sticker.create": (lambda at, bob: _sticker(at), "sticker.create", set(), {"name", "file"}),
+    "sticker.delete": (_delete_sticker, "sticker.delete", {"name", "file"}, set()),
+    "sticker.update": (_update_sticker, "sticker.update", {"about"}, {"about"}),
     "thread.delete": (_delete_thread, "thread.delete", {"name"}, set()),
     "thread.update": (_update_thread, "thread.update", {"name"}, {"name"}),
     "space.update": (_ask(lambda at, bob: SpaceUpdate(space=at.id, name="new")), "space.update", {"name"}, {"name"}),
@@ -447,7 +511,7 @@ async def test_what_changes_something_in_a_space_is_in_its_log(
         "SELECT by, reason, before, after FROM deed WHERE action = $1 ORDER BY id DESC LIMIT 1", action
     )
     assert row is not None
-    assert row["by"] == me(bob if op == "invite.accept" else ann)
+    assert row["by"] == me(bob if op in ("invite.accept", "space.join") else ann)
     was, now = msgspec.json.decode(row["before"]), msgspec.json.decode(row["after"])
     assert (was.keys() >= before, now.keys() >= after) == (True, True), (was, now)
     assert (bool(was), bool(now)) == (bool(before), bool(after)), "what is the same before and after is not told"

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 import server.due
+from protocol.ballot import NewPoll
 from protocol.channel import ChannelOpenDirect, ChannelUpdate, ChannelUpdated
 from protocol.error import Forbidden
 from protocol.message import (
@@ -20,7 +21,6 @@ from protocol.message import (
     MessageGet,
     MessagePin,
     MessageSend,
-    NewPoll,
 )
 from protocol.poll import PollVote
 from protocol.reaction import ReactionAdd

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 
 import server.due
+from protocol.ballot import NewPoll
 from protocol.error import Unavailable
-from protocol.message import NewPoll
 from protocol.poll import PollClosed
 from server import Server, poll
 from storage import due

@@ -14,8 +14,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from protocol.ballot import NewPoll
 from protocol.channel import ChannelUpdate
-from protocol.message import MessageDeleted, MessageHistory, MessageSend, NewPoll
+from protocol.message import MessageDeleted, MessageHistory, MessageSend
 from protocol.poll import PollClosed
 from tests.service import Service
 from tests.test_client_resume import Friend, friends, group

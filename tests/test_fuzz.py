@@ -175,8 +175,6 @@ def verdict(opcode: int, rsv: int, fin: bool, body: bytes) -> int:
         return 1002
     if opcode == CLOSE:
         return {b"": 1005, b"\x03\xe8": 1000}.get(body, 1002)
-    if opcode == BINARY:
-        return 1003
     return {b"": 4400, b"\x03\xe8": 1007, b"\xff" * 130: 1007}.get(body, 0) if opcode == TEXT else 0
 
 

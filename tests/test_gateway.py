@@ -282,10 +282,3 @@ async def test_a_lone_surrogate_is_not_text(server: Server, dial: Dial) -> None:
     raw = await dial(server)
     raw.say(b'{"op":"account.login","id":1,"login":"\\ud800","password":"x"}')
     assert await raw.closed() == 4400
-
-
-async def test_a_binary_frame_is_not_expected(server: Server) -> None:
-    raw = await Raw.connect(server.port)
-    await raw.upgrade()
-    raw.say(b"\x00\x01", BINARY)
-    assert await raw.closed() == 1003

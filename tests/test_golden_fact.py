@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from protocol.ballot import NewPoll
 from protocol.call import CallAnswer, CallStart
 from protocol.channel import ChannelAddMember, ChannelMute, ChannelRemoveMember, ChannelUpdate, ChannelWatch
 from protocol.codec import encode
@@ -24,7 +25,6 @@ from protocol.message import (
     MessageMarkRead,
     MessagePin,
     MessageUnpin,
-    NewPoll,
 )
 from protocol.notification import NotificationConfigure, NotificationMarkRead
 from protocol.poll import PollClose, PollVote

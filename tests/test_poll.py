@@ -10,6 +10,7 @@ import pytest
 
 import server.due
 from protocol.account import AccountDelete, AccountExport
+from protocol.ballot import NewPoll, Poll
 from protocol.channel import ChannelDelete, ChannelLeave, ChannelRemoveMember
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.frame import Request
@@ -22,8 +23,6 @@ from protocol.message import (
     MessageGet,
     MessagePin,
     MessageSend,
-    NewPoll,
-    Poll,
 )
 from protocol.poll import (
     PollChosen,

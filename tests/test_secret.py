@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.error import Expired, Unauthenticated
-from server.secret import Keyring, SecretError, api_key, digest, is_api_key, rotate, secret_file, ticket
+from server.secret import Keyring, SecretError, api_key, digest, is_api_key, secret_file, ticket
 
 SECRET, OLD = "s" * 32, "o" * 32
 ACCOUNT, DEVICE = UUID(int=1), UUID(int=2)
@@ -138,14 +138,3 @@ def test_the_secret_file_is_made_once_and_for_its_owner_only(tmp_path: Path) -> 
     path.chmod(0o640)
     with pytest.raises(SecretError, match="chmod 600"):
         secret_file(path)
-
-
-def test_rotating_the_file_puts_a_fresh_secret_in_front(tmp_path: Path) -> None:
-    path = tmp_path / "secret.key"
-    before = secret_file(path)
-    rotate(path)
-    rotate(path)
-    after = secret_file(path)
-    assert (len(set(after)), after[2:]) == (3, before)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [file.name for file in tmp_path.iterdir()] == ["secret.key"]

@@ -15,7 +15,7 @@ from server import Server
 from server import tail as tails
 from storage import tail
 from storage.pool import Transaction
-from storage.tail import Portion
+from storage.tail import Portion, Span
 from tests.chat import UNBOUND, group, me, nodes, old_group, say, sql
 from tests.conftest import Connector, Person, Starter
 from tests.tail_node import DONE, Notes, a_node
@@ -50,6 +50,30 @@ async def settled(server: Server, *channels: UUID, timeout: float = 20) -> None:
     async with asyncio.timeout(timeout):
         while await server.pool.fetchval(left, list(channels)):
             await asyncio.sleep(0.02)
+
+
+async def test_what_this_process_has_stored_is_not_read_again(
+    server: Server, ann: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await noting(server)
+    channel = await group(ann, bob)
+    await settled(server, channel)
+    read: list[object] = []
+    reads = tail.read
+
+    async def noticed(tx: Transaction, spans: Sequence[Span]) -> list[Portion]:
+        read.extend(spans)
+        return await reads(tx, spans)
+
+    monkeypatch.setattr(tail, "read", noticed)
+    said = [await say(ann, channel, str(number)) for number in range(20)]
+    await settled(server, channel)
+    assert (await done(server, channel))[-20:] == said
+    assert not read
+    assert not server.posting._fresh
+    await ann.call(MessageEdit(channel=channel, seq=said[3], text="otherwise"))
+    await settled(server, channel)
+    assert read
 
 
 async def test_everything_is_handed_to_every_worker_once_and_in_order(server: Server, ann: Person, bob: Person) -> None:

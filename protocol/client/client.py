@@ -29,6 +29,7 @@ from protocol.client.heartbeat import Heartbeat
 from protocol.client.inbox import EventDecoder, Inbox
 from protocol.client.login import Keyring, Login
 from protocol.client.streams import Streams
+from protocol.client.transfer import Files, heard
 from protocol.error import (
     Internal,
     Overloaded,
@@ -37,6 +38,7 @@ from protocol.error import (
     Unauthenticated,
     Unavailable,
 )
+from protocol.file import FileFailed, FileStored
 from protocol.frame import Event, Request
 from protocol.message import MessageSend, MessageSent
 from protocol.session import (
@@ -60,7 +62,7 @@ _TEMPORARY_STATUS = (429, 500, 502, 503, 504)
 _TEMPORARY_REFUSAL = (Unavailable, Overloaded, RateLimited)
 
 
-class Client:
+class Client(Files):
     """One program's conversation with a server."""
 
     hello: SessionHello
@@ -179,6 +181,8 @@ class Client:
     def heard(self, connection: Connection, name: str, data: bytes) -> None:
         """An event came."""
         event = self._decoder.decode(name, data)
+        if isinstance(event, FileStored | FileFailed) and heard(connection, event):
+            return
         if isinstance(event, SessionHello) and not connection.hello.done():
             connection.hello.set_result(event)
             if self._connection is None:

@@ -47,6 +47,32 @@ class Owner(Protocol):
         """It takes no more requests: it ended, or soon will."""
 
 
+class Sending:
+    """A file on its way: how far it is, and why it goes no further."""
+
+    def __init__(self, offset: int) -> None:
+        self.stored = offset
+        self._error: Exception | None = None
+        self._moved = asyncio.Event()
+
+    def move(self, offset: int) -> None:
+        """So much is written."""
+        self.stored = offset
+        self._moved.set()
+
+    def fail(self, error: Exception) -> None:
+        """It goes no further over this connection."""
+        self._error = error
+        self._moved.set()
+
+    async def moved(self) -> None:
+        """Wait until it is further than it was."""
+        await self._moved.wait()
+        self._moved.clear()
+        if self._error is not None:
+            raise self._error
+
+
 class _Incoming(Struct):
     """As much of a frame as it takes to know whose it is."""
 
@@ -101,6 +127,7 @@ class Connection:
         self.hello: asyncio.Future[SessionHello] = loop.create_future()
         self.over = asyncio.Event()
         self.closed: tuple[int, str] | None = None
+        self.sending: dict[int, Sending] = {}  # files on their way, by their numbers
         self.since, self.back_at, self.forgiven = loop.time(), 0.0, False
         self._reading = asyncio.create_task(self._read())
 
@@ -134,6 +161,15 @@ class Connection:
             del self._pending[number]
             if not self._pending:
                 self._idle.set()
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes of a file."""
+        if self.closed is not None:
+            raise self.why()
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed:
+            raise self.why() from None
 
     def _encoded(self, frame: Request[Any], number: int) -> bytes:
         data = encode(msgspec.structs.replace(frame, id=number))
@@ -173,6 +209,8 @@ class Connection:
         for future in waiting:
             if not future.done():
                 future.set_exception(self.why())
+        for one in self.sending.values():
+            one.fail(self.why())
         self._idle.set()
         self.leave()
 

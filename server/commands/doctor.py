@@ -1,13 +1,14 @@
 """Find out what is wrong with this installation, and what to do.
 
-Looks at the settings, the data folder, PostgreSQL, Redis, the port, certificates, mail and outside logins. Changes
-nothing. The exit code is 1 when something must be mended.
+Looks at the settings, the data folder, PostgreSQL, Redis, the port, certificates, mail, outside logins and decoders.
+Changes nothing. The exit code is 1 when something must be mended.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import resource
 import shutil
 import socket
@@ -71,6 +72,9 @@ async def findings(config: Config) -> AsyncIterator[Finding]:
     yield await _redis(config)
     yield _mail(config)
     yield _public(config)
+    yield _decoders()
+    yield await _jail()
+    yield await _scanner(config)
 
 
 def _file_limit() -> Finding:
@@ -211,3 +215,35 @@ def _public(config: Config) -> Finding:
     if config.public_url or config.host in ("127.0.0.1", "localhost", "::1"):
         return Finding("ok", f"links in mails begin with {config.public_url or 'this machine’s address'}")
     return Finding("note", "public_url is not set", "links in mails would name an address that others may not reach")
+
+
+def _decoders() -> Finding:
+    if importlib.util.find_spec("av") is None:
+        lost = "no video posters, lengths and waveforms, no voice messages"
+        return Finding("note", f"PyAV is not installed: {lost}", "pip install 'onesocket[media]'")
+    return Finding("ok", "pictures, video and sound can be decoded")
+
+
+async def _jail() -> Finding:
+    """What this kernel has for processes that decode: tried in one."""
+    code = "from server.media import jail, job; print(*jail.enter(job.Bounds()))"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    held = (await child.communicate())[0].decode().split()
+    missing = {"limits", "landlock", "seccomp"} - set(held)
+    if missing:
+        advice = "Linux 5.13 or newer has them; until then a file that takes over its decoder is less confined"
+        return Finding("note", f"decoders run without: {', '.join(sorted(missing))}", advice)
+    return Finding("ok", "decoders run behind limits, Landlock and seccomp")
+
+
+async def _scanner(config: Config) -> Finding:
+    from server.media.clamd import Scanner
+
+    if not config.clamd_url:
+        return Finding("ok", "files are not scanned (clamd_url)")
+    try:
+        alive = await Scanner(config.clamd_url).answers()
+    except ValueError as error:
+        return Finding("bad", str(error))
+    refused = "until then no file is taken" if config.clamd_required else "until then files are taken unscanned"
+    return Finding("ok", "clamd answers") if alive else Finding("bad", "clamd does not answer", refused)

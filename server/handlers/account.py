@@ -55,6 +55,7 @@ from protocol.error import (
 from protocol.frame import Nothing
 from server import attempt, login, name, outside
 from server import export as exports
+from server.avatar import check_avatar
 from server.context import Context
 from server.router import op
 from server.rule import IN_PERSON, LOGGED_IN, PUBLIC
@@ -366,9 +367,8 @@ def avatars(ctx: Context, frame: AccountAvatars) -> Avatars:
 
 @op(access=LOGGED_IN, limit="60/m")
 async def set_avatar(ctx: Context, frame: AccountSetAvatar) -> Account:
-    """One of the built-in ones."""
-    if frame.avatar not in ctx.app.site.avatars:
-        raise Invalid("there is no such avatar: see account.avatars", field="avatar")
+    """One of the built-in ones, or one's own."""
+    await check_avatar(ctx, frame.avatar)
     return await _changed(ctx, {"avatar": frame.avatar})
 
 

@@ -1,10 +1,10 @@
 """audit: the security events of one's own account, and the logs of spaces."""
 
 from protocol.audit import AuditList, AuditPage, AuditSpace, Deeds
-from server.access import in_space
 from server.context import Context
 from server.router import op
 from server.rule import IN_PERSON, LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage import audit, deed
 

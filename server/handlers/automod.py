@@ -10,12 +10,12 @@ from protocol.error import Conflict, Missing
 from protocol.frame import Nothing
 from protocol.parts import fitting
 from server import access
-from server.access import automod_in, channels_in, in_space, roles_in
 from server.automod import MOST_PATTERNS, MOST_RULES, check
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
 from server.space import Ruling, ruling
+from server.space_access import automod_in, channels_in, in_space, roles_in
 from server.structure import Resident
 from storage import automod as rows
 from storage.ids import new_id

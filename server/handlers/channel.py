@@ -32,25 +32,19 @@ from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.frame import Nothing
 from protocol.user import User, Users
 from server import group
-from server.access import (
-    category_in,
-    channel_or_open,
-    channel_seen,
-    channels_in,
-    channels_seen,
-    in_channel,
-    in_space,
-    member_in,
-)
+from server.access import channel_or_open, channel_seen, in_channel, member_in
+from server.avatar import check_avatar
 from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import Order, add_channel, check_decides_nothing, check_moving, ruling
+from server.space_access import category_in, channels_in, channels_seen, in_space
 from server.structure import Resident
 from storage import channel as channels
 from storage import deed, grave, retention
 from storage import member as members_of
+from storage import membership as memberships
 from storage import space as spaces
 from storage import user as users
 from storage.standing import Standing
@@ -72,7 +66,7 @@ async def create(
     ctx: Context, frame: ChannelCreate, members: list[User], space: Resident | None, parent: Channel | None
 ) -> Membership:
     """The same nonce again is the same channel."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     made = await channels.made_with(ctx.db, ctx.user, frame.nonce)
     if made is not None:
         return await _mine(ctx, made)
@@ -120,7 +114,7 @@ async def _mine(ctx: Context, channel: UUID) -> Membership:
     standing = await channel_seen(ctx, channel)
     if standing is None:
         raise Missing
-    found = await channels.membership(ctx.db, ctx.user, channel, in_space=standing.space is not None)
+    found = await memberships.get(ctx.db, ctx.user, channel, in_space=standing.space is not None)
     if found is None:
         raise Missing
     return ctx.shown(found, standing)
@@ -135,7 +129,7 @@ async def get(ctx: Context, frame: ChannelGet, channel: Standing | Channel) -> M
 @op(access=LOGGED_IN)
 async def list_(ctx: Context, frame: ChannelList) -> Memberships:
     """One's own only."""
-    page = await channels.memberships(ctx.db, ctx.user, frame.after, frame.limit)
+    page = await memberships.page(ctx.db, ctx.user, frame.after, frame.limit)
     return msgspec.structs.replace(page, channels=[ctx.shown(one) for one in page.channels])
 
 
@@ -161,7 +155,7 @@ async def _residents(ctx: Context, frame: ChannelMembers, channel: Standing) -> 
 @op(access=LOGGED_IN & in_channel(), limit="60/m")
 async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothing:
     """In groups the owner's right; how long messages stay either one of a direct channel decides."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     _check_no_thread(channel)
     given = {
         name: value
@@ -300,7 +294,7 @@ async def mute(ctx: Context, frame: ChannelMute, channel: Standing) -> Nothing:
     """On all of one's devices."""
     async with changing(ctx.app, ctx.user) as change:
         await change.standing(ctx.user, channel.id)
-        await channels.mute(change.tx, channel, ctx.user, frame.until)
+        await memberships.mute(change.tx, channel, ctx.user, frame.until)
         seq = change.next(ctx.user)
         change.tell(ChannelMuted(stream=ctx.user, seq=seq, channel=channel.id, until=frame.until))
     return Nothing()

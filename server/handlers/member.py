@@ -24,11 +24,12 @@ from protocol.member import (
 from protocol.permission import bits
 from protocol.user import User
 from server import access
-from server.access import bannable_in, banned_in, in_channel, in_space, resident_in, role_in
+from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN, check
 from server.space import put_out, ruling
+from server.space_access import bannable_in, banned_in, in_space, resident_in, role_in
 from server.structure import Resident
 from storage import member as members
 from storage import purge

@@ -1,5 +1,6 @@
 """message: saying, changing and reading what was said."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,14 +9,15 @@ import msgspec
 
 from protocol.codec import encode
 from protocol.error import Conflict, Forbidden, Invalid, Missing
+from protocol.file import Attached, File
 from protocol.message import (
     Forwarded,
+    FoundMessages,
     Marks,
     Message,
     MessageAround,
     MessageChanged,
     MessageDelete,
-    MessageDeleted,
     MessageDeleteMany,
     MessageEdit,
     MessageEdited,
@@ -25,6 +27,7 @@ from protocol.message import (
     MessageHistory,
     MessageMarkDelivered,
     MessageMarkRead,
+    MessageMentions,
     MessagePin,
     MessagePinned,
     MessagePins,
@@ -41,21 +44,25 @@ from protocol.message import (
     Revisions,
 )
 from protocol.permission import Permission, bits
-from server import notification, poll
-from server.access import Undecided, in_channel, message_in, sending
+from server import listing, notification, poll, summons
+from server.access import Undecided, files_given, in_channel, message_in, sending
 from server.audience import Stream
 from server.context import Context
 from server.fact import Change, changing
 from server.later import Later
 from server.page import MOST_BYTES, SIZE, Page
-from server.posting import extra, hashtags
+from server.posting import extra, extra_in_space, hashtags
+from server.removal import remove
 from server.router import op
 from server.rule import LOGGED_IN, check, optional
-from storage import channel as channels
+from server.space_access import in_space
+from server.structure import Resident
 from storage import deed, retention
+from storage import membership as memberships
 from storage import message as messages
-from storage.channel import Marked
 from storage.extra import Extra
+from storage.file import CARRIED, attached
+from storage.membership import Marked
 from storage.standing import Standing
 
 _SMALL = 50
@@ -64,14 +71,29 @@ _MANAGE = bits(["manage_messages"])
 # Saying
 
 
-@op(access=LOGGED_IN & sending())
-def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided) -> MessageSent:
+@op(access=LOGGED_IN & sending() & files_given())
+def send(ctx: Context, frame: MessageSend, channel: Standing | Undecided, files: Sequence[File] | None) -> MessageSent:
     """Stored with others in one transaction; answered when that is committed."""
+    if files is None:  # perhaps they went with the message, since it was sent
+        return ctx.app.posting.again(channel.id, ctx.user, frame.nonce)  # type: ignore[return-value]
     asked = frame.poll
     if asked is not None and not poll.in_time(asked):
         return _sent_before(ctx, frame, channel.id)  # type: ignore[return-value]
-    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, poll.begun(asked) if asked else None)
+    if not frame.text and (not (frame.sticker or files) or asked is not None):
+        raise Invalid("say something, or send a file", field="text")
+    begun = poll.begun(asked) if asked else None
+    more = extra(frame.text, frame.reply_to, frame.mentions, frame.silent, begun, _attached(files))
+    more = extra_in_space(more, frame)
     return ctx.app.posting.send(channel, ctx.user, frame.nonce, frame.text, more)  # type: ignore[return-value]
+
+
+def _attached(files: Sequence[File]) -> Sequence[Attached]:
+    for one in files:
+        if one.purpose not in CARRIED:
+            raise Invalid("uploaded for another purpose than to be sent", field="files")
+        if one.state != "ready":
+            raise Conflict("this file is not ready", field="files")
+    return [attached(one) for one in files]
 
 
 async def _sent_before(ctx: Context, frame: MessageSend, channel: UUID) -> MessageSent:
@@ -97,7 +119,7 @@ async def forward(
         raise Conflict("a call has no words")
     else:
         whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
-        more = Extra(hashtags=message.hashtags, forwarded=whose)
+        more = Extra(hashtags=message.hashtags, forwarded=whose, sticker=message.sticker, files=message.files)
         later = ctx.app.posting.send(channel, ctx.user, frame.nonce, message.text, more)
     sent: MessageSent = await later.wait()
     return sent
@@ -116,18 +138,28 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
             raise Forbidden("only what you have written yourself can be edited")
         if before.call is not None:
             raise Conflict("a call has no words")
-        mentions = list(dict.fromkeys(frame.mentions))
-        await change.check_seeing(channel.id, mentions)
-        after = msgspec.structs.replace(
-            before, text=frame.text, mentions=mentions, hashtags=hashtags(frame.text), edited_at=datetime.now(UTC)
-        )
-        if (after.text, after.mentions) == (before.text, before.mentions):
+        after = _edited(before, frame)
+        if after == msgspec.structs.replace(before, edited_at=after.edited_at):
             return MessageChanged(seq=0)
+        await change.check_seeing(channel.id, after.mentions)
+        summons.check_edit(ctx.app.structures.known(channel.space), standing, before, after)
         await ctx.app.grants.check_words(change.tx, standing, ctx.user, after)
         if not await messages.edit(change.tx, channel.id, before, after):
             raise Conflict("this message was edited a thousand times: say it anew")
         seq = change.tell(MessageEdited(stream=channel.id, seq=change.next(channel.id), message=after))
     return MessageChanged(seq=seq)
+
+
+def _edited(before: Message, frame: MessageEdit) -> Message:
+    return msgspec.structs.replace(
+        before,
+        text=frame.text,
+        mentions=list(dict.fromkeys(frame.mentions)),
+        mention_roles=list(dict.fromkeys(frame.mention_roles)),
+        mention_everyone=frame.mention_everyone,
+        hashtags=hashtags(frame.text),
+        edited_at=datetime.now(UTC),
+    )
 
 
 async def _held(tx: Any, channel: UUID, seq: int) -> Message:
@@ -165,8 +197,7 @@ async def _delete(ctx: Context, channel: Standing, seqs: list[int], for_all: boo
             check(standing.allowed, _MANAGE)
             if standing.space is not None:
                 await _note(change, standing.space, channel.id, ctx.user, found)
-        await messages.delete(change.tx, channel.id, seqs)
-        seq = change.tell(MessageDeleted(stream=channel.id, seq=change.next(channel.id), messages=seqs))
+        seq = await remove(change, channel.id, seqs)
     return MessageChanged(seq=seq)
 
 
@@ -227,6 +258,14 @@ async def unpin(ctx: Context, frame: MessageUnpin, channel: Standing, message: M
 async def get(ctx: Context, frame: MessageGet, channel: Standing, message: Message) -> Message:
     """As the rule found it."""
     return message
+
+
+@op(access=LOGGED_IN & in_space() & in_channel("history"), limit="120/m")
+async def mentions(
+    ctx: Context, frame: MessageMentions, space: Resident | None, channel: Standing | None
+) -> FoundMessages:
+    """Only what the asker may read now."""
+    return await listing.mentions(ctx, await listing.where(ctx, space, channel), frame)
 
 
 @op(access=LOGGED_IN & in_channel("history"))
@@ -296,7 +335,7 @@ async def _mark(ctx: Context, channel: Standing, *, read: int, delivered: int) -
     async with changing(ctx.app, ctx.user) as change:
         if channel.space is not None:  # who does not see it any more may still be in the space
             await change.standing(ctx.user, channel.id)
-        marked = await channels.mark(change.tx, ctx.user, channel, read, delivered)
+        marked = await memberships.mark(change.tx, ctx.user, channel, read, delivered)
         if marked is None:
             raise Missing
         if marked.moved:

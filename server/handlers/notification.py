@@ -13,10 +13,11 @@ from protocol.notification import (
     UnreadNow,
 )
 from server import notification
-from server.access import in_channel, in_space
+from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage.standing import Standing
 

@@ -17,12 +17,13 @@ from protocol.permission import (
     names,
 )
 from server import access
-from server.access import in_channel, resident_of, role_of
+from server.access import in_channel
 from server.context import Context
 from server.explain import explain as explained
 from server.router import op
 from server.rule import LOGGED_IN, check
 from server.space import Ruling, overwrite, ruling
+from server.space_access import resident_of, role_of
 from server.structure import Resident
 from storage.standing import Standing
 

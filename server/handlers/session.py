@@ -30,7 +30,7 @@ from server.router import op
 from server.rule import LOGGED_IN, PUBLIC
 from server.secret import digest, is_api_key
 from storage import account, api_key
-from storage import channel as channels
+from storage import membership as memberships
 from storage.stream import Place
 
 _CHANNELS, _WATCHED = 200, 1000
@@ -87,7 +87,7 @@ async def _enter(
     places = await ctx.app.reach.places(ctx.db, me.id, list(watched)[:_WATCHED])
     page = Memberships(channels=[], next=None)
     if session.allows("channel.list"):
-        page = await channels.memberships(ctx.db, me.id, None, _CHANNELS)
+        page = await memberships.page(ctx.db, me.id, None, _CHANNELS)
     seen = await ctx.app.outlines.seen(me.id) if session.allows("space.list") else Seen([], [], None)
     ctx.app.hub.join(ctx, session)
     ctx.app.gateway.logged_in(ctx.socket)
@@ -112,11 +112,14 @@ async def _hear(ctx: Context, places: Sequence[Place], cursors: dict[UUID, int])
     if "messages" not in ctx.wants or ctx.session is None or not ctx.session.allows("message.history"):
         known = {place.id for place in places}
         return [stream for stream in cursors if stream not in known]
+    account = ctx.session.account
     try:
-        return await ctx.app.streams.join(ctx, places, cursors)
+        reset = await ctx.app.streams.join(ctx, places, cursors)
     except BaseException:
         ctx.leave()  # who is told no is not half in
         raise
+    ctx.app.summonses.come(account)  # now that it hears of what is new from now on
+    return reset
 
 
 def _still(ctx: Context, opened: SessionOpened) -> SessionOpened:

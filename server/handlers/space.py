@@ -23,14 +23,14 @@ from protocol.space import (
     SpaceUpdate,
     SpaceView,
 )
-from server import group
 from server import space as making
-from server.access import in_space, resident_in
+from server.avatar import check_avatar
 from server.context import Context
 from server.fact import changing
 from server.router import op
 from server.rule import LOGGED_IN, bound
 from server.space import ruling
+from server.space_access import in_space, resident_in
 from server.structure import Resident
 from storage import member as members
 from storage import retention
@@ -42,7 +42,7 @@ _TALKATIVE = ("text", "broadcast", "voice", "stage")
 @op(access=LOGGED_IN, limit="10/m")
 async def create(ctx: Context, frame: SpaceCreate) -> Space:
     """With everyone's role and one channel."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     made = await spaces.made_with(ctx.db, ctx.user, frame.nonce)
     return made or await making.create(ctx.app, ctx.user, frame)
 
@@ -66,13 +66,15 @@ async def get(ctx: Context, frame: SpaceGet, space: Resident) -> SpaceView:
         roles=list(seen.roles.values()),
         channels=list(seen.channels.values()),
         marks=marks,
+        emoji=list(seen.emoji.values()),
+        stickers=list(seen.stickers.values()),
     )
 
 
 @op(access=LOGGED_IN & in_space("manage_space"), limit="30/m")
 async def update(ctx: Context, frame: SpaceUpdate, space: Resident) -> Space:
     """Members see it by `space.changed`."""
-    group.check_avatar(ctx.app, frame.avatar)
+    await check_avatar(ctx, frame.avatar)
     async with ruling(ctx, space.id, "manage_space") as rule:
         before = await _held(rule)
         fields = {name: getattr(frame, name) for name in ("name", "description", "avatar", "open")}

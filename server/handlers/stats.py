@@ -2,10 +2,11 @@
 
 from protocol.error import Forbidden, Invalid
 from protocol.stats import ChannelStats, ServerStats, SpaceStats, StatsChannel, StatsServer, StatsSpace
-from server.access import in_channel, in_space
+from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from storage import account, stats
 from storage.standing import Standing

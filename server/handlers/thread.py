@@ -19,10 +19,11 @@ from protocol.thread import (
     ThreadView,
 )
 from server import thread as threading
-from server.access import in_channel, in_space, message_in
+from server.access import in_channel, message_in
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space
 from server.structure import Resident
 from server.thread import in_thread, readable
 from storage import thread as threads

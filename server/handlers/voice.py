@@ -16,10 +16,11 @@ from protocol.voice import (
     VoiceUpdate,
 )
 from server import voice
-from server.access import in_channel, in_space, resident_of
+from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN
+from server.space_access import in_space, resident_of
 from server.structure import Resident
 from server.voice import seat_in, seated_in
 from storage.room import Seat

@@ -18,6 +18,7 @@ close some day (so do all that stand in the foreign group). Seq 11 exists in the
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,8 +29,9 @@ from msgspec import Struct
 
 from protocol import channel as protocol
 from protocol import permission
+from protocol.ballot import Poll, PollOption
 from protocol.codec import encode
-from protocol.message import Poll, PollOption
+from protocol.file import Details
 from server import group
 from storage.ids import new_id
 from storage.standing import Standing
@@ -49,6 +51,12 @@ _TABLES = (
     "direct",
     "fact",
     "message",
+    "blob",
+    "variant",
+    "file",
+    "upload",
+    "file_use",
+    "file_loose",
     "revision",
     "mention",
     "hidden",
@@ -67,6 +75,8 @@ _TABLES = (
     "follow",
     "report",
     "automod",
+    "emoji",
+    "sticker",
 )
 
 
@@ -111,6 +121,7 @@ class Builder:
 
     def __init__(self, people: dict[str, Person], marks: Marks) -> None:
         self._people, self._marks = people, marks
+        self.tags: dict[tuple[str, int], str] = {}
         self._rows: dict[str, list[Values]] = {table: [] for table in _TABLES}
         self._heads: dict[UUID, int] = {}
         self._lasts: dict[UUID, int] = {}
@@ -118,6 +129,7 @@ class Builder:
         self.channels: dict[str, Channel] = {}
         self.emojis: dict[str, str] = {}
         self.scheduled: dict[str, UUID] = {}
+        self.files: dict[str, UUID] = {}
 
     @property
     def rows(self) -> Iterable[tuple[str, Values]]:
@@ -138,6 +150,16 @@ class Builder:
         self._others()
         for name in ("ann", "tom", "sid"):
             self._account(name)
+            self._keep(name, name, name)
+            self._keep(name, name, f"{name}'s picture", purpose="avatar")
+            self._upload(name)
+        for name, channel, seq in (
+            ("ann", "group", 1),
+            ("tom", "group", 2),
+            ("kim", "group", 3),
+            ("fay", "foreign", 1),
+        ):
+            self._attach(channel, seq, name)
         for name in ("eve", "ivy"):
             self._came(name, self.channels["group"])
         self._went("eve", self.channels["group"])
@@ -205,7 +227,7 @@ class Builder:
             self._say(direct, other, mentions=(one,), hidden_by=other)
         for name in ("ann+cal", "ann+bea"):
             self._far(self.channels[name], "ann", read=3, delivered=3)
-        self._far(self.channels["ann+tom"], "ann", read=3, delivered=3)
+        self._far(self.channels["ann+tom"], "ann", read=3, delivered=4)
         alone = self._channel("ann+gone", "direct", "ann", gone="gone")
         for _ in range(2):
             self._say(alone, "ann")
@@ -313,7 +335,8 @@ class Builder:
         place: Values = {"channel": channel.id, "seq": seq}
         channel.nonces[seq] = self._marks.keep_id(NOBODYS, "nonce", new_id())
         row = {"author": self._people[who].id, "nonce": channel.nonces[seq], "sent_at": self._at}
-        row |= {"text": self._marks.private(whose, "message"), "hashtags": [self._marks.private(whose, "hashtag")]}
+        tag = self.tags[channel.name, seq] = self._marks.private(whose, "hashtag")
+        row |= {"text": self._marks.private(whose, "message"), "hashtags": [tag]}
         row |= {"mentions": [self._people[one].id for one in mentions] or None}
         if values.get("deleted_at"):
             row["hashtags"] = None
@@ -385,6 +408,40 @@ class Builder:
             return channel
         hider = names[hidden[0]["account"]]
         return own_words(channel, hider) if message["author"] == hidden[0]["account"] else f"{channel} but for {hider}"
+
+    def _keep(self, whose: str, owner: str, called: str, **fields: Any) -> Values:
+        """A file that is ready; nobody is to see its name but those who see what is `whose`."""
+        id, blob, account = new_id(), new_id(), self._people[owner].id
+        hashed = self._marks.keep_bytes(owner, "hash of a file", secrets.token_bytes(32))
+        details = Details(preview=self._marks.private(whose, "preview"), variants=["small"])
+        self._rows["blob"].append({"id": blob, "owner": account, "hash": hashed, "size": 10})
+        self._rows["variant"].append({"blob": blob, "name": "small", "type": "image/webp", "size": 5})
+        row: Values = {"id": id, "owner": account, "purpose": "attachment", "type": "image/png", "size": 10}
+        row |= {"name": self._marks.private(whose, "name of a file"), "hash": hashed, "state": "ready", "blob": blob}
+        row |= {"details": encode(details).decode()} | fields
+        self._rows["file"].append(row)
+        self.files[called] = id
+        return row
+
+    def _upload(self, owner: str) -> None:
+        """A file that was begun."""
+        id, mark = new_id(), self._marks
+        row: Values = {"id": id, "owner": self._people[owner].id, "purpose": "attachment", "type": "a/b", "size": 9}
+        row |= {"name": mark.private(owner, "name of a file"), "state": "uploading", "details": None}
+        row |= {"hash": mark.keep_bytes(owner, "hash of a file", secrets.token_bytes(32)), "blob": None}
+        self._rows["file"].append(row)
+        about = {"place": mark.private(NOBODYS, "upload"), "parts": [mark.private(NOBODYS, "part")]}
+        self._rows["upload"].append({"key": new_id(), "file": id, "writer": new_id(), **about})
+        self.files[f"{owner} has begun"] = id
+
+    def _attach(self, channel: str, seq: int, owner: str) -> None:
+        """Have a message carry a file of its author's."""
+        place: Values = {"channel": self.channels[channel].id, "seq": seq}
+        message = next(one for one in self._rows["message"] if place.items() <= one.items())
+        row = self._keep(self._whose(channel, message), owner, f"{owner} in {channel}")
+        shown = {name: row[name] for name in ("name", "type", "size")} | {"id": str(row["id"])}
+        message["files"] = json.dumps([shown | {"details": json.loads(row["details"])}])
+        self._rows["file_use"].append(place | {"file": row["id"]})
 
     def _draft(self, channel: Channel, name: str) -> None:
         text = self._marks.private(name, "draft")

@@ -48,6 +48,19 @@ def _other(world: World, me: Person, *, blocks: bool) -> UUID:
     return next(world.people[one].id for one, two in pairs if two == me.name)
 
 
+def _emblem(what: str, other: str) -> Kind:
+    """Of spaces."""
+    return Kind(
+        hidden={
+            "one of another space": lambda world, me: world.spaces["den"].emblems[what],
+            "one of a space that I was put out of": lambda world, me: world.spaces["hut"].emblems[what],
+            "another thing of the space": lambda world, me: world.spaces["club"].emblems[other],
+            "a channel": _channel("hall"),
+        },
+        outsiders=frozenset(),
+    )
+
+
 KINDS = {
     "user": Kind(
         hidden={
@@ -80,6 +93,16 @@ KINDS = {
         hidden={
             "somebody else's": lambda world, me: world.scheduled["sid in sid's saved"],
             "a member's, for the same channel": lambda world, me: world.scheduled["tom in group"],
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=EVERYBODY_ELSE,
+    ),
+    "file": Kind(
+        hidden={
+            "somebody else's": lambda world, me: world.files["sid"],
+            "one that somebody else has begun": lambda world, me: world.files["sid has begun"],
+            "one that others send each other": lambda world, me: world.files["fay in foreign"],
+            "a member's, in a message that I read": lambda world, me: world.files["tom in group"],
             "my account": lambda world, me: me.id,
         },
         outsiders=EVERYBODY_ELSE,
@@ -193,6 +216,8 @@ KINDS = {
         },
         outsiders=frozenset(),
     ),
+    **dict.fromkeys(("emoji in space", "emoji in channel"), _emblem("emoji", "sticker")),
+    **dict.fromkeys(("sticker in space", "sticker in channel"), _emblem("sticker", "emoji")),
     "message in channel": Kind(
         hidden={
             "one that stands in another channel": lambda world, me: 11,

@@ -94,6 +94,12 @@ HELD_TO_NEEDS = (
     "automod.create",
     "automod.update",
     "automod.delete",
+    "emoji.create",
+    "emoji.update",
+    "emoji.delete",
+    "sticker.create",
+    "sticker.update",
+    "sticker.delete",
     "call.start",
     "voice.move",
     "voice.mute",
@@ -172,16 +178,20 @@ def _for_anybody(world: World, bind: Bind) -> Load:
             if each:
                 return None if None in each else [one[0] for one in each]
         here = await bind.load(ctx, parent, id)
-        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
+        return here or await _first(
+            bind.load(*one, id) for one in [one async for one in _elsewhere(world, ctx, parent)]
+        )
 
     return found if bind.in_context else loaded
 
 
-async def _first(tries: Any) -> Any:
-    if hasattr(tries, "__aiter__"):
-        tries = [one async for one in tries]
-    found = [await one for one in tries]
-    return next((one for one in found if one is not None), None)
+async def _first(tries: Iterator[Awaitable[Any]]) -> Any:
+    """The first of them that finds something."""
+    for one in tries:
+        found = await one
+        if found is not None:
+            return found
+    return None
 
 
 def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:
@@ -256,7 +266,7 @@ def _scheduled() -> AbstractContextManager[Any]:
 
 
 def _seen() -> AbstractContextManager[Any]:
-    return patch.object(friend, "_check", _no_check)
+    return patch.object(friend, "check", _no_check)
 
 
 @contextmanager
@@ -329,6 +339,12 @@ def _revoking() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _sending() -> Iterator[None]:
+    with _sitting(), queried(query("m.account = $1 WHERE i.code = $2 AND (i.expires", "m.account = $1")):
+        yield
+
+
 def _queue() -> AbstractContextManager[Any]:
     parameters = "$2::uuid IS NOT NULL AND $3::uuid[] IS NOT NULL AND $4::bool IS NOT NULL"
     return patch("storage.report._SEEN", parameters)
@@ -336,6 +352,11 @@ def _queue() -> AbstractContextManager[Any]:
 
 def _ruling() -> AbstractContextManager[Any]:
     return queried(query("r.space = $1 AND r.id = $2", "r.space = $1"))
+
+
+def _any_of(table: str, rest: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Those of all spaces."""
+    return lambda: queried(query(f"FROM {table} e WHERE e.space = $1{rest}", "e.space = $1"))
 
 
 RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
@@ -365,6 +386,8 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     ("invite.accept", "code"): _letting,
     ("invite.revoke", "code"): _revoking,
+    ("invite.send", "code"): _sending,
+    ("invite.send", "user"): _seen,
     ("channel.join", "channel"): _entry,
     ("channel.get", "channel"): _seeing,
     ("space.join", "space"): _entering,
@@ -375,6 +398,10 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ("report.resolve", "report"): _queue,
     ("automod.update", "rule"): _ruling,
     ("automod.delete", "rule"): _ruling,
+    ("emoji.update", "emoji"): _any_of("emoji", " ORDER"),
+    ("emoji.delete", "emoji"): _any_of("emoji", " AND e.id = $2"),
+    ("sticker.update", "sticker"): _any_of("sticker", " ORDER"),
+    ("sticker.delete", "sticker"): _any_of("sticker", " AND e.id = $2"),
     ("scheduled.update", "scheduled"): _scheduled,
     ("scheduled.cancel", "scheduled"): _scheduled,
     **dict.fromkeys(

@@ -24,8 +24,8 @@ from tests.authorization.marks import Marks
 PUBLIC = {f"account.{column}" for column in ("username", "name_key", "display_name", "bio", "interests", "city")}
 PUBLIC |= {"presence.text"}
 PLAIN = {
-    "account.avatar": "one of the built-in ones",
-    "account.role": "one of three",
+    "account.avatar": "one of the built-in ones, or an id",
+    "account.role": "one of four",
     "account.locale": "a language",
     "account.theme": "one of four",
     "account.notifications": "switches",
@@ -34,11 +34,16 @@ PLAIN = {
     "automod.kind": "one of seven",
     "automod.roles": "ids",
     "automod.channels": "ids",
-    "channel.avatar": "one of the built-in ones",
+    "channel.avatar": "one of the built-in ones, or an id",
     "channel.kind": "one of ten",
     "due.kind": "what is to be done",
     "deed.action": "names of ops",
     "fact.kind": "names of events",
+    "file.purpose": "one of six",
+    "file.state": "one of four",
+    "file.type": "a media type",
+    "variant.name": "small, large, …",
+    "variant.type": "a media type",
     "friend.state": "one of three",
     "friend_privacy.requests": "one of three",
     "friend_privacy.directs": "one of two",
@@ -48,8 +53,10 @@ PLAIN = {
     "message.call": "what became of a call, and ids",
     "message.forwarded": "an id and a time",
     "message.mentions": "ids",
-    "notification.kind": "one of four",
-    "notification_level.level": "one of three",
+    "message.mention_roles": "ids",
+    "message.sticker": "what its row has",
+    "notification.kind": "one of eight",
+    "notification_level.level": "one of four",
     "migration.name": "the server's",
     "migration.checksum": "the server's",
     "presence.status": "one of four",
@@ -58,8 +65,9 @@ PLAIN = {
     "scheduled.failed": "codes of refusals",
     "search_word.word": "words, without where they stand",
     "scheduled.mentions": "ids",
-    "space.avatar": "one of the built-in ones",
+    "space.avatar": "one of the built-in ones, or an id",
     "space_member.roles": "ids",
+    "summons.roles": "ids",
     "ticket.kind": "one of five",
     "vote.options": "numbers",
 }
@@ -104,6 +112,7 @@ class Person(Struct, frozen=True):
     tickets: dict[str, str]
     old_tickets: dict[str, str]
     rows: list[tuple[str, Values]]
+    tokens: dict[UUID, str] = {}
 
     @property
     def code(self) -> str:
@@ -111,8 +120,11 @@ class Person(Struct, frozen=True):
         return totp.at(self.authenticator, int(datetime.now(UTC).timestamp()) // 30)
 
     def access(self, server: Server, device: Device | None = None) -> str:
-        """An access token of one of the devices."""
-        return server.keys.access(self.id, (device or self.phone).id, 3600)
+        """An access token of one of the devices; the same one each time, as its socket may be."""
+        id = (device or self.phone).id
+        if id not in self.tokens:
+            self.tokens[id] = server.keys.access(self.id, id, 3600)
+        return self.tokens[id]
 
 
 class Maker:

@@ -116,7 +116,7 @@ _OTHERS = (
     query("FROM draft d WHERE account = $1 ORDER", "account = $1", "draft.list"),
     *each("DELETE FROM scheduled WHERE {account = $1 AND id = $2}", "scheduled.cancel"),
     *each("p.begun FROM scheduled p WHERE {p.account = $1 AND p.id = $2}", "scheduled.update"),
-    *each("FROM scheduled p WHERE {p.account = $1 AND p.id = $2}", "scheduled.create: the same again"),
+    *each("FROM scheduled p WHERE {p.account = $1 AND p.id = $2}", "scheduled.create"),
     query("FROM scheduled p WHERE p.account = $1 AND (p.at", "p.account = $1", "scheduled.list"),
     query("WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower", "m.channel = s.id", "channel.members"),
     query("WHERE m.channel = s.id AND a.deleted_at IS NULL AND lower", "a.deleted_at IS NULL", "channel.members"),

@@ -41,7 +41,7 @@ _EVERYONE: tuple[Permission, ...] = (
 _MODS: tuple[Permission, ...] = (
     *("manage_messages", "pin", "manage_nicks", "manage_channels", "manage_roles"),
     *("kick", "ban", "timeout", "see_audit", "manage_space", "mute_members", "manage_threads"),
-    *("manage_reports", "manage_automod"),
+    *("manage_reports", "manage_automod", "manage_emoji"),
 )
 _ROLES: dict[str, tuple[Permission, ...]] = {
     "fans": (),
@@ -66,6 +66,7 @@ class Space(Struct):
     roles: dict[str, UUID] = {}
     nicks: dict[str, str] = {}
     nonces: dict[str, UUID] = {}
+    emblems: dict[str, UUID] = {}
 
     def sees(self, person: str) -> Iterable[str]:
         """Whose canaries somebody may see here."""
@@ -128,7 +129,7 @@ class Settler(Builder):
         cellar = self._room(club, "cellar", MODS | {"kim"})
         self._overwrite(cellar, everyone, deny=("view",))
         self._overwrite(cellar, mods, allow=("view",))
-        self._say(cellar, "bea", mentions=("ann",))
+        self._say(cellar, "bea", mentions=("ann",), mention_everyone=True)
         self._say(cellar, "ann")
         few = frozenset({"lea", "cal", "max"})
         attic, nook = self._room(club, "attic", few), self._room(club, "nook", few, kind="category")
@@ -143,6 +144,7 @@ class Settler(Builder):
                     pinned_at=self._at,
                     edited_at=self._at,
                     reactions=("max t",),
+                    mention_everyone=not number,
                 )
 
     def _fill(self, hall: Channel) -> None:
@@ -156,7 +158,7 @@ class Settler(Builder):
         self._say(hall, "eve", mentions=("ann",))
         self._tell(hall.id, "message.pinned", message=3, by=ann, at=self._at)
         self._say(hall, "ann", mentions=("tom",), reply_to=2, edited_at=self._at, reactions=("ann p",))
-        self._say(hall, "kim")
+        self._say(hall, "kim", mention_roles=[self.spaces["club"].roles["fans"]])
         self._ask(hall, 9, ann=[1], lea=[0])
 
     def _elsewhere(self) -> None:
@@ -169,7 +171,7 @@ class Settler(Builder):
         hearth = self._room(hut, "hearth", hut.members, was=("ann",))
         for channel, name in ((room, "own"), (hearth, "tom")):
             for _ in range(11):
-                self._say(channel, name, pinned_at=self._at, edited_at=self._at)
+                self._say(channel, name, pinned_at=self._at, edited_at=self._at, mention_everyone=True)
         fair = self._space("fair", "fay", frozenset({"fay", "kim"}), frozenset({"fay"}), open=True)
         self._say(self._room(fair, "stand", fair.members), "fay")
         for name in ("ivy", "eve"):
@@ -189,7 +191,7 @@ class Settler(Builder):
         self._report("in the attic", club, "cal", "lea", attic, 1, whose="attic")
         self._report("where a channel was", club, "cal", "lea", whose="attic", veiled=True)
         self._report("in the den", den, "own", "fay", stove, 1, whose="den")
-        self._report("of nobody's space", None, "sid", "tom", whose="sid")
+        self._report("of nobody's space", None, "sid", "tom", whose="server's reports")
         for name, space in (("club", club), ("club, too", club), ("den", den)):
             self.automods[name] = self._marks.keep_id(f"{space.name}'s rules", "id of a rule", new_id())
             row = {"id": self.automods[name], "space": space.id, "nonce": new_id(), "enabled": False, "kind": "words"}
@@ -289,6 +291,11 @@ class Settler(Builder):
                 "reason": marks.private(f"{name}'s log", "reason"),
             }
         )
+        for kind, more in (("emoji", {}), ("sticker", {"about": marks.private(name, "what is to be seen")})):
+            row = {"id": new_id(), "space": space.id, "name": marks.private(name, f"name of an {kind}")} | more
+            space.emblems[kind] = row["id"]
+            self._rows[kind].append(row | {"file": marks.keep_id(name, "file", new_id()), "nonce": new_id()})
+            space.nonces[kind] = self._rows[kind][-1]["nonce"]
         code = marks.private(f"{name}'s invites", "code of an invite")
         self._rows["invite"].append({"code": code, "space": space.id, "by": who})
         return space

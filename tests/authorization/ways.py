@@ -47,6 +47,7 @@ class Weaver(Settler):
         super().build()
         hall, club = self.channels["hall"], self.spaces["club"]
         self._in_hall(club, hall)
+        self._attach("hall", 9, "kim")
         blank = self.channels["blank"]
         overwrite = next(row for row in self._rows["overwrite"] if row["channel"] == blank.id)
         overwrite["deny"] |= bits(["send_in_threads"])

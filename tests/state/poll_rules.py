@@ -6,7 +6,8 @@ from uuid import uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from protocol.message import MessageSend, NewPoll
+from protocol.ballot import NewPoll
+from protocol.message import MessageSend
 from protocol.poll import PollClose, PollVote
 from tests.state.rules import BACK, OVERLAPS, PLACE, READER, WHO, Place, Rules
 

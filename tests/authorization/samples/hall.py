@@ -5,9 +5,11 @@ Each domain takes its part of these into its own samples.
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from protocol import channel, draft, message, poll, reaction, scheduled, typing
+from msgspec import structs
+
+from protocol import channel, draft, file, message, poll, reaction, scheduled, typing
 from protocol.frame import Request
 from tests.authorization.kinds import NO_RESIDENTS, OUTSIDERS
 from tests.authorization.sample import Making, Sample, Wrong
@@ -47,6 +49,14 @@ def _edit(world: World) -> Request[Any]:
 
 def _mentioning(name: str) -> Any:
     return lambda world: [world.people[name].id]
+
+
+def _role(world: World) -> list[UUID]:
+    return [world.spaces["club"].roles["fans"]]
+
+
+def _sticker(world: World) -> UUID:
+    return world.spaces["club"].emblems["sticker"]
 
 
 def _source(name: str) -> Any:
@@ -94,16 +104,33 @@ MESSAGES = {
         touches=_HALL,
         told={"message.created": CLUB},
         refused=_TIMED_OUT,
-        unbound={"reply_to": "message in channel", "mentions": "user in channel"},
+        unbound={
+            "reply_to": "message in channel",
+            "mentions": "user in channel",
+            "mention_roles": "role in channel",
+            "sticker": "sticker in channel",
+        },
         reaches=frozenset({"one that I do not want to see"}),
         proves=lambda reply: reply["seq"] == 10,
         wrong={
             **_unwritten(_send),
+            "mentioning everyone": Wrong("forbidden", changed(_send, mention_everyone=True)),
+            "mentioning a role that is not for everybody": Wrong("forbidden", changed(_send, mention_roles=_role)),
+            "mentioning everyone, in a group": Wrong("invalid", changed(into(_send, "group"), mention_everyone=True)),
+            "a sticker, in a group": Wrong("missing", changed(into(_send, "group"), sticker=_sticker)),
             "into a category": Wrong("forbidden", into(_send, "shelf")),
             "mentioning who does not see it": Wrong(
                 "missing", changed(into(_send, "cellar"), mentions=_mentioning("tom"))
             ),
         },
+    ),
+    "send: a sticker, to everyone": Sample(
+        changed(_send, sticker=_sticker, mention_everyone=True, mention_roles=_role),
+        by="cal",
+        in_space=True,
+        touches=_HALL,
+        told={"message.created": CLUB},
+        refused=_TIMED_OUT | {"member": "forbidden", "lower role": "forbidden", "same height": "forbidden"},
     ),
     "send: where only mods are": Sample(
         changed(into(_send, "cellar"), mentions=_mentioning("bea")),
@@ -161,9 +188,11 @@ MESSAGES = {
         touches=_MINE | {"tom"},
         told={"message.edited": CLUB},
         refused=_NO_AUTHORS,
-        unbound={"mentions": "user in channel"},
+        unbound={"mentions": "user in channel", "mention_roles": "role in channel"},
         wrong={
             **_unread(_edit, mentions=[]),
+            "mentioning everyone": Wrong("forbidden", changed(_edit, mention_everyone=True)),
+            "mentioning a role that is not for everybody": Wrong("forbidden", changed(_edit, mention_roles=_role)),
             "what I have written, when timed out": Wrong("forbidden", changed(_edit, seq=9), by="kim"),
             "mentioning who does not see it": Wrong(
                 "missing", changed(into(_edit, "cellar"), seq=2, mentions=_mentioning("tom"))
@@ -185,7 +214,7 @@ MESSAGES = {
         changed(_delete, seq=9),
         by="kim",
         in_space=True,
-        touches=frozenset({"hall", "hall 9", "ann", "lea", "club"}),
+        touches=frozenset({"hall", "hall 9", "ann", "kim", "lea", "club"}),
         told={"message.deleted": CLUB},
         refused={"member": "forbidden"},
     ),
@@ -246,9 +275,31 @@ def _remove(world: World) -> Request[Any]:
     return reaction.ReactionRemove(channel=world.channels["hall"].id, seq=1, emoji=world.emojis["p"])
 
 
+def _custom(world: World) -> UUID:
+    return world.spaces["club"].emblems["emoji"]
+
+
+_add_custom = changed(_hall(reaction.ReactionAdd, seq=2), custom=_custom)
+_remove_custom = changed(_hall(reaction.ReactionRemove, seq=2), custom=_custom)
 REACTIONS = {
     "add: in a space": Sample(
         _add, in_space=True, touches=_TOMS, told={"reaction.added": CLUB}, refused=_TIMED_OUT, wrong=_unread(_add)
+    ),
+    "add: one of the space's": Sample(
+        _add_custom,
+        in_space=True,
+        touches=_TOMS,
+        told={"reaction.added": CLUB},
+        refused=_TIMED_OUT,
+        wrong={"in a group": Wrong("missing", into(_add_custom, "group"))},
+    ),
+    "remove: one of the space's": Sample(
+        _remove_custom,
+        first=("ann", _add_custom),
+        in_space=True,
+        touches=_TOMS,
+        told={"reaction.removed": CLUB},
+        refused=_TIMED_OUT,
     ),
     "remove: in a space": Sample(
         _remove,
@@ -281,6 +332,17 @@ POLLS = {
     ),
     "get: in a space": _reading(_hall(poll.PollGet, seq=9), lambda reply: reply["chosen"] == [1], seq=1),
     "voters: in a space": _reading(_hall(poll.PollVoters, seq=9), lambda reply: len(reply["votes"]) == 2, seq=1),
+}
+
+
+def _link(world: World) -> Request[Any]:
+    return file.FileLink(file=world.files["kim in hall"], channel=world.channels["hall"].id, seq=9)
+
+
+FILES = {
+    "link: in a space": structs.replace(
+        _reading(_link, lambda reply: "/original/" in reply["url"]), outsiders=OUTSIDERS | NO_RESIDENTS
+    )
 }
 _start, _stop = _hall(typing.TypingStart), _hall(typing.TypingStop)
 TYPING = {

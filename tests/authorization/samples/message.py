@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from protocol import message as frames
+from protocol.ballot import NewPoll
 from protocol.frame import Request
 from tests.authorization.channels import GROUP
 from tests.authorization.kinds import EVERYBODY_ELSE, OUTSIDERS
@@ -47,13 +48,22 @@ def _send_everything(world: World) -> frames.MessageSend:
 
 
 def _send_poll(world: World) -> frames.MessageSend:
-    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC) + timedelta(days=1))
+    poll = NewPoll(options=["this", "that"], closes_at=datetime.now(UTC) + timedelta(days=1))
     return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
 
 
 def _send_late_poll(world: World) -> frames.MessageSend:
-    poll = frames.NewPoll(options=["this", "that"], closes_at=datetime.now(UTC))
+    poll = NewPoll(options=["this", "that"], closes_at=datetime.now(UTC))
     return frames.MessageSend(channel=world.channels["group"].id, text=_NEW, nonce=uuid4(), poll=poll)
+
+
+def _files(name: str) -> Any:
+    return lambda world: [world.files[name]]
+
+
+def _send_file(world: World) -> frames.MessageSend:
+    group, files = world.channels["group"].id, _files("ann in group")(world)
+    return frames.MessageSend(channel=group, nonce=uuid4(), files=files)
 
 
 def _forward(world: World) -> frames.MessageForward:
@@ -91,13 +101,21 @@ _pin = _in_group(frames.MessagePin, seq=2)
 _unpin = _in_group(frames.MessageUnpin, seq=1)
 _read = _in_group(frames.MessageMarkRead, seq=9)
 _delivered = _in_group(frames.MessageMarkDelivered, seq=9)
-_history = _in_group(frames.MessageHistory)
+_history, _mentions = _in_group(frames.MessageHistory), _in_group(frames.MessageMentions)
 _readers = _in_group(frames.MessageReaders, seq=1)
 
 
 def _page(*seqs: int) -> Any:
     """Whether a reply has just these messages."""
     return lambda reply: [one["seq"] for one in reply["messages"]] == list(seqs)
+
+
+def _found(*seqs: int) -> Any:
+    return lambda reply: [one["message"]["seq"] for one in reply["messages"]] == list(seqs)
+
+
+def _club(world: World) -> UUID:
+    return world.spaces["club"].id
 
 
 _SAYING = {
@@ -137,6 +155,15 @@ _SAYING = {
             ),
         },
     ),
+    "send: a file": Sample(
+        _send_file,
+        touches=frozenset({"group"}),
+        told={"message.created": GROUP},
+        wrong={
+            "one that is not finished": Wrong("conflict", changed(_send_file, files=_files("ann has begun"))),
+            "a picture of oneself": Wrong("invalid", changed(_send_file, files=_files("ann's picture"))),
+        },
+    ),
     "send: again, as a poll that is over": Sample(
         changed(_send_late_poll, nonce=_nonce("group", 1)),
         missing="invalid",
@@ -173,12 +200,12 @@ _CHANGING = {
         wrong=blocked(_delete, seq=2),
     ),
     "delete: somebody else's, as the owner": Sample(
-        changed(_delete, seq=2), touches=TOMS | {"ann", "kim", "eve"}, told={"message.deleted": GROUP}
+        changed(_delete, seq=2), touches=TOMS | {"ann", "kim", "eve", "tom"}, told={"message.deleted": GROUP}
     ),
     "delete: one's own, as a member": Sample(
         changed(_delete, seq=2),
         by="tom",
-        touches=TOMS | {"ann", "kim", "eve"},
+        touches=TOMS | {"ann", "kim", "eve", "tom"},
         told={"message.deleted": GROUP},
         refused={"blocker": "forbidden"},
     ),
@@ -217,6 +244,20 @@ _READING = {
     "history: after a seq": Sample(changed(_history, after=1), proves=_page(*SEEN[1:])),
     "around": Sample(_in_group(frames.MessageAround, seq=5), proves=_page(*SEEN)),
     "pins": Sample(_in_group(frames.MessagePins), proves=_page(1)),
+    "mentions": Sample(
+        _mentions,
+        proves=_found(6, 2),
+        wrong={
+            "in both": Wrong("invalid", changed(_mentions, space=_club)),
+            "where I do not read": Wrong("forbidden", into(_mentions, "blank")),
+        },
+    ),
+    "mentions: in a space": Sample(
+        lambda world: frames.MessageMentions(space=world.spaces["club"].id), in_space=True, proves=_found(1, 6, 2)
+    ),
+    "mentions: anywhere": Sample(
+        lambda world: frames.MessageMentions(), outsiders=frozenset(), proves=lambda reply: len(reply["messages"]) > 3
+    ),
     "revisions": Sample(_in_group(frames.MessageRevisions, seq=2), proves=lambda reply: len(reply["revisions"]) == 1),
 }
 
@@ -231,7 +272,7 @@ _HOW_FAR = {
         changed(into(_read, "ann+tom"), seq=1),
         outsiders=OUTSIDERS | {"blocker"},
         touches=frozenset({"ann+tom"}),
-        proves=lambda reply: reply["read"] == 3,
+        proves=lambda reply: (reply["read"], reply["delivered"]) == (3, 4),
     ),
     "mark_read: where the other blocks me": Sample(
         into(_read, _UNWRITABLE),

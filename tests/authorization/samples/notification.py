@@ -20,6 +20,19 @@ _READ = {"notification.read": ANN}
 _CONFIGURED = {"notification.configured": ANN}
 
 
+# What there is for everyone, and for roles, in the spaces of somebody; nobody has looked at it yet.
+_SUMMONED = """
+    WITH new AS (
+        SELECT c.space, m.channel, m.seq, row_number() OVER (PARTITION BY c.space ORDER BY m.channel, m.seq) AS n
+          FROM message m JOIN channel c ON c.id = m.channel JOIN space_member r ON r.space = c.space
+         WHERE r.account = $1 AND (m.mention_everyone OR m.mention_roles IS NOT NULL)
+    ), p AS (UPDATE space SET summons = 100 WHERE id IN (SELECT space FROM new)
+    ), r AS (UPDATE space_member SET summons = 0)
+    INSERT INTO summons SELECT space, n, channel, seq, '{}', true FROM new
+"""
+_TOMS = ("friend_request", "mention")
+
+
 def _list(world: World) -> NotificationList:
     return NotificationList()
 
@@ -46,6 +59,13 @@ SAMPLES = {
         _list, by="eve", told={"notification.removed": frozenset({"eve"})}, proves=_are(0)
     ),
     "list: of somebody else": Sample(_list, by="kim", proves=_are(0, -1)),
+    "list: what was said to everyone": Sample(
+        _list,
+        by="tom",
+        prepare=_SUMMONED,
+        told={"notification.created": frozenset({"tom"})},
+        proves=lambda reply: [one["kind"] for one in reply["notifications"]] == ["mention_role", *_TOMS],
+    ),
     "list: unread": Sample(changed(_list, unread=True), by="tom", proves=_are(-1)),
     "counts": Sample(
         lambda world: NotificationCounts(), told=_REMOVED, proves=lambda reply: reply["counts"]["unread"] == 2

@@ -1,0 +1,6 @@
+"""sticker: those of spaces."""
+
+from protocol.sticker import Sticker
+from storage.emblem import Emblems
+
+STICKERS = Emblems("sticker", Sticker)
