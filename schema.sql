@@ -1028,6 +1028,7 @@ CREATE TABLE notification (
 );
 
 CREATE INDEX notification_unread ON notification (account, id) WHERE NOT read;
+CREATE INDEX notification_thread ON notification (channel, account) WHERE kind = 'thread' AND NOT read;
 CREATE UNIQUE INDEX notification_message ON notification (channel, seq, account) WHERE channel IS NOT NULL;
 
 -- What somebody is notified of in a space or channel; until a time, if there is one.

@@ -1,11 +1,12 @@
 """message: what is said in channels. A message is addressed by its channel and its seq there."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Meta
 
 from protocol.ballot import NewPoll, Poll
+from protocol.content import Call, Forwarded, ReactionCount
 from protocol.file import Attached
 from protocol.frame import (
     AccountFact,
@@ -44,33 +45,6 @@ Replied = Annotated[
 ]
 ListCursor = Annotated[str, Meta(max_length=200, description="`next` of the page before, with all else the same.")]
 Seqs = Annotated[list[MessageSeq], Meta(min_length=1, max_length=100)]
-
-
-class ReactionCount(Body, frozen=True, omit_defaults=True):
-    """How often one emoji stands under a message, and who put it there (the first twenty)."""
-
-    emoji: str
-    count: int
-    users: list[UUID]
-    custom: Annotated[UUID | None, Meta(description="Of an emoji of the space, which may be no more.")] = None
-
-
-class Forwarded(Body, frozen=True):
-    """Whose words these are; where they stood is not told."""
-
-    author: UUID
-    sent_at: Time
-
-
-class Call(Body, frozen=True):
-    """A call that somebody made here. `missed`: nobody answered in time; `cancelled`: who called did not wait."""
-
-    id: UUID
-    state: Literal["ringing", "live", "ended", "missed", "declined", "cancelled", "busy"]
-    video: bool
-    people: Annotated[list[UUID], Meta(description="Who has been in it, who called first; a hundred at most.")]
-    answered_at: Time | None = None
-    ended_at: Time | None = None
 
 
 class Message(Body, frozen=True, omit_defaults=True):

@@ -29,7 +29,7 @@ from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
 from server.fetch import Fetcher
-from server.file import Files
+from server.file import Files, store
 from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
@@ -72,8 +72,6 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
-from storage.store import Store
-from storage.store_disk import Disk
 from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
@@ -208,7 +206,7 @@ class Server:
                 "call": call.fall_due,
             },
         )
-        self.files = Files(self, _store(config))
+        self.files = Files(self, store(config))
         self.search = Search(self.pool)
         self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self), follower.note])
         self.summonses = Summonses(self)
@@ -392,16 +390,6 @@ class Server:
             ops = list(self.router.ops.values())
             self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
-
-
-def _store(config: Config) -> Store:
-    folder = config.files or config.folder / "files"
-    if not config.s3_endpoint:
-        return Disk(folder, config.file_threads)
-    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
-
-    key = config.s3_access_key, config.s3_secret_key
-    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)
 
 
 def _reachable(host: str) -> str:

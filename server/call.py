@@ -18,8 +18,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from protocol.call import CallChanged, CallRinging, CallStart, CallStarted, CallStopped
+from protocol.content import Call
 from protocol.error import Conflict, Invalid, Missing, Refusal
-from protocol.message import Call, Message, MessageCreated
+from protocol.message import Message, MessageCreated
 from protocol.voice import Media, Seated
 from server.fact import Change, changing
 from server.rule import Bind, Rule

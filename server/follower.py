@@ -24,7 +24,7 @@ from storage.thread import Moved
 if TYPE_CHECKING:
     from server.context import Context
 
-_MOST, _AT_ONCE = 500, 5000
+_MOST, _AT_ONCE = 500, 500
 
 Following = Mapping[UUID, Collection[UUID]]  # threads, by account
 

@@ -9,8 +9,16 @@ from uuid import UUID
 import msgspec
 
 from protocol.ballot import Poll
+from protocol.content import Call, Forwarded, ReactionCount
 from protocol.file import Attached
-from protocol.message import Call, Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
+from protocol.message import (
+    Message,
+    Messages,
+    Reader,
+    Readers,
+    Revision,
+    Revisions,
+)
 from protocol.parts import PAGE_BYTES, fitting
 from protocol.sticker import SentSticker
 from storage.pool import Database, Row

@@ -55,14 +55,18 @@ async def following(tx: Transaction, created: Sequence[tuple[UUID, int, UUID]]) 
         return []
     rows = await tx.fetch(
         f"""
-        SELECT DISTINCT ON (l.account, t.channel) l.account, t.channel, t.seq, t.author
-          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS t(channel, seq, author)
-          JOIN notification_level l ON l.place = t.channel AND l.level = 'all' AND (l.until IS NULL OR l.until > now())
-          JOIN follow f ON f.account = l.account AND f.thread = t.channel AND f.followed
-         WHERE l.account <> t.author
-           AND NOT EXISTS (SELECT FROM notification n WHERE n.account = l.account AND n.channel = t.channel
-                              AND n.kind = 'thread' AND NOT n.read)
-         ORDER BY l.account, t.channel, t.seq LIMIT {_MOST_FOLLOWERS}
+        WITH said AS MATERIALIZED (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS t(channel, seq, author)
+        )
+        SELECT l.account, c.channel, t.seq, t.author
+          FROM (SELECT DISTINCT channel FROM said) c
+          JOIN notification_level l ON l.place = c.channel AND l.level = 'all' AND (l.until IS NULL OR l.until > now())
+          JOIN follow f ON f.account = l.account AND f.thread = c.channel AND f.followed
+          JOIN LATERAL (SELECT seq, author FROM said WHERE channel = c.channel AND author <> l.account
+                         ORDER BY seq LIMIT 1) t ON true
+         WHERE (SELECT n.id FROM notification n WHERE n.account = l.account AND n.channel = c.channel
+                   AND n.kind = 'thread' AND NOT n.read LIMIT 1) IS NULL  -- each looked up by itself, however many
+         LIMIT {_MOST_FOLLOWERS}
         """,
         *([one[n] for one in created] for n in range(3)),
     )

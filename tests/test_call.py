@@ -24,8 +24,9 @@ from protocol.call import (
     CallStopped,
 )
 from protocol.channel import ChannelRemoveMember, ChannelUpdate
+from protocol.content import Call
 from protocol.error import Conflict, Forbidden, Invalid, Missing
-from protocol.message import Call, MessageDelete, MessageEdit, MessageForward
+from protocol.message import MessageDelete, MessageEdit, MessageForward
 from protocol.session import Cursor, SessionOpen, SessionResume
 from protocol.user import UserBlock
 from protocol.voice import Seated, VoiceChanged, VoiceEnded, VoiceSignalled, VoiceUpdate

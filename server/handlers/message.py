@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 
 from protocol.codec import encode
+from protocol.content import Forwarded
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.file import Attached, File
 from protocol.message import (
-    Forwarded,
     FoundMessages,
     Marks,
     Message,
