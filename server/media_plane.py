@@ -16,7 +16,7 @@ from storage.room import Seat
 class MediaPlane(Protocol):
     """What calls and voice channels ask of a plane; a room is known by its id. Each may raise a `Refusal`.
 
-    It is asked by the process that holds a seat's socket, so several processes may ask about one room.
+    Several processes may ask about one room: of a seat that comes or changes the one that holds its socket.
     """
 
     most: int  # how many it takes in one room
@@ -27,8 +27,9 @@ class MediaPlane(Protocol):
     async def changed(self, room: UUID, seat: Seat) -> None:
         """Somebody may be heard from now on or no longer, may hear or not: enforce it."""
 
-    async def left(self, room: UUID, seat: Seat) -> None:
-        """Somebody is there no more: cut them off. Not told of those whose process was killed."""
+    async def left(self, room: UUID, seat: UUID) -> None:
+        """Somebody is there no more: cut them off. Told by every process that knew of them, so perhaps often; not of
+        the last in a room who was lost."""
 
 
 class Mesh:
@@ -44,5 +45,5 @@ class Mesh:
     async def changed(self, room: UUID, seat: Seat) -> None:
         """The participants play nothing of who is no speaker."""
 
-    async def left(self, room: UUID, seat: Seat) -> None:
+    async def left(self, room: UUID, seat: UUID) -> None:
         """The others close their connections."""

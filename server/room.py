@@ -110,7 +110,7 @@ class Rooms:
         room = self._known(place.channel, place.room, place.call is not None)
         older = self._seats.get(place.seat)
         if older is not None:
-            await self._drop(older, "elsewhere", taken=False)
+            await self._drop(older, "elsewhere")
         room.held[place.seat] = held = Held(ctx, place, seat, kind)
         self._seats.hold(held)
         await self._keep(place.channel)
@@ -267,14 +267,14 @@ class Rooms:
             found = now.get(one.place.seat)
             if found is None or found.holder != one.seat.holder:
                 why = "elsewhere" if found is not None else await self.store.why(room.id, one.place.seat)
-                await self._drop(one, why, taken=found is None)
+                await self._drop(one, why)
             elif found != one.seat:
                 changed = (found.speaker, found.deaf) != (one.seat.speaker, one.seat.deaf)
                 one.seat = found
                 if changed:
                     await self.plane.changed(room.id, found)
 
-    async def _drop(self, held: Held, why: str, *, taken: bool) -> None:
+    async def _drop(self, held: Held, why: str) -> None:
         """A socket is told that it holds its seat no more."""
         if self._seats.of(held.ctx) is not held:
             return
@@ -287,12 +287,12 @@ class Rooms:
             to=UUID(to) if to else None,
         )
         held.ctx.socket.push(frame(1, encode(ended)))
-        if taken:
-            await self.plane.left(held.place.room, held.seat)
 
     async def _tell(self, room: Room, seats: Sequence[Seat]) -> None:
         people, before = [one.shown() for one in seats], room.people
         fewer, room.people, room.users = len(seats) < room.users, people, len(seats)
+        for seat in {one.seat for one in before} - {one.seat for one in people}:
+            await self.plane.left(room.id, seat)
         said = VoiceChanged(channel=room.channel, call=room.id if room.call else None, people=people)
         one = b""
         for held in room.held.values():
@@ -344,7 +344,7 @@ class Rooms:
                 await self._adapt(held, allowed)
 
     async def _forbid(self, held: Held) -> None:
-        await self._drop(held, "forbidden", taken=True)
+        await self._drop(held, "forbidden")
         with contextlib.suppress(Refusal):  # then it ends by itself
             await self.leave(held.place, held.seat.user, "forbidden")
 

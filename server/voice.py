@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from protocol.error import Conflict, Invalid, Missing
 from protocol.permission import bits
 from protocol.voice import Seated, VoiceJoin, VoiceMute, VoiceUpdate
+from server.access import channel_seen
 from server.rule import Bind, Rule, check
 from server.space import ruling
 from storage import hush
@@ -51,6 +52,12 @@ def seated_in(field: str = "user", within: str = "channel") -> Rule:
 
 async def _seated(ctx: Context, channel: Standing, user: UUID) -> Seat | None:
     return next((one for one in await ctx.app.rooms.store.seats(channel.id) if one.user == user), None)
+
+
+async def allowed(ctx: Context, channel: Standing, needed: int) -> int:
+    """What one may do there; looked at anew where what is remembered does not do."""
+    found = channel if channel.allowed & needed == needed else await channel_seen(ctx, channel.id)
+    return found.allowed if found is not None else 0
 
 
 async def here(ctx: Context, channel: UUID) -> tuple[Place, Seat]:
@@ -104,7 +111,7 @@ async def update(ctx: Context, channel: Standing, frame: VoiceUpdate) -> None:
     names = ("muted", "deafened", "camera", "screen", "speaking")
     fields = {name: value for name in names if (value := getattr(frame, name)) is not None}
     if fields.get("camera") or fields.get("screen"):
-        check(channel.allowed, _VIDEO)
+        check(await allowed(ctx, channel, _VIDEO), _VIDEO)
     if fields.get("speaking") and not seat.speaker:
         raise Conflict("you are no speaker here")
     if fields.get("muted"):

@@ -253,8 +253,8 @@ class Unit:
     async def changed(self, room: UUID, seat: Seat) -> None:
         self.told.append(("changed", seat.user, seat.speaker))
 
-    async def left(self, room: UUID, seat: Seat) -> None:
-        self.told.append(("left", seat.user, seat.speaker))
+    async def left(self, room: UUID, seat: UUID) -> None:
+        self.told.append(("left", seat, False))
 
 
 async def test_another_media_plane_is_told_who_may_be_heard(
@@ -268,8 +268,13 @@ async def test_another_media_plane_is_told_who_may_be_heard(
     await ann.call(VoiceMove(channel=hall.voice, user=me(bob)))
     await ended(bob)
     await ann.call(VoiceLeave(channel=hall.voice))
-    told = [("admit", me(ann), True), ("admit", me(bob), True), ("changed", me(bob), False), ("left", me(bob), False)]
-    await until(lambda: unit.told == [*told, ("left", me(ann), True)])
+    told = [
+        ("admit", me(ann), True),
+        ("admit", me(bob), True),
+        ("changed", me(bob), False),
+        ("left", theirs.seat, False),
+    ]
+    await until(lambda: unit.told == [*told, ("left", mine.seat, False)])
 
 
 # Who may

@@ -7,7 +7,7 @@ from server.access import in_channel
 from server.context import Context
 from server.router import op
 from server.rule import LOGGED_IN, check
-from server.voice import MUTE, here, seated_in
+from server.voice import MUTE, allowed, here, seated_in
 from storage.room import Place, Seat
 from storage.standing import Standing
 
@@ -19,7 +19,7 @@ async def request(ctx: Context, frame: StageRequest, channel: Standing) -> Nothi
     place, seat = await here(ctx, channel.id)
     if frame.asking and seat.silenced:
         raise Conflict("a moderator has silenced you")
-    if frame.asking and (seat.invited or channel.allowed & MUTE):
+    if frame.asking and (seat.invited or await allowed(ctx, channel, MUTE) & MUTE):
         await ctx.app.rooms.change(place, speaker=True, asking=False, invited=False)
     else:
         await ctx.app.rooms.change(place, asking=frame.asking and not seat.speaker, invited=False)
@@ -50,7 +50,7 @@ async def mute(ctx: Context, frame: StageMute, channel: Standing, user: Seat) ->
     """Oneself, or others as a moderator."""
     _check_stage(channel)
     if user.user != ctx.user:
-        check(channel.allowed, MUTE)
+        check(await allowed(ctx, channel, MUTE), MUTE)
     place = Place(channel.id, channel.id, user.seat)
     await ctx.app.rooms.change(place, speaker=False, speaking=False, asking=False, invited=False)
     return Nothing()

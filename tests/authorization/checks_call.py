@@ -5,9 +5,9 @@ from server.handlers import stage
 from tests.authorization.checks import Text
 
 TEXTS = (
-    Text(voice, "update", "check(channel.allowed, _VIDEO)", "pass", ("voice.update",)),
+    Text(voice, "update", "check(await allowed(ctx, channel, _VIDEO), _VIDEO)", "pass", ("voice.update",)),
     Text(voice, "update", "not seat.speaker", "False", ("voice.update",)),
     Text(voice, "silence", "await rule.below(user)", "pass", ("voice.mute",)),
     Text(voice, "move", "await rule.below(seat.user)", "pass", ("voice.move",)),
-    Text(stage, "mute", "check(channel.allowed, MUTE)", "pass", ("stage.mute",)),
+    Text(stage, "mute", "check(await allowed(ctx, channel, MUTE), MUTE)", "pass", ("stage.mute",)),
 )
