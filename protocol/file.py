@@ -38,6 +38,14 @@ MediaType = Annotated[
 ]
 Size = Annotated[int, Meta(ge=1, le=2**45)]
 Offset = Annotated[int, Meta(description="How many bytes are written, from the first on.")]
+Given = Annotated[
+    list[FileId],
+    Meta(
+        max_length=10,
+        description="Your own, `ready`, uploaded as `attachment` or `voice`. The message may stand behind what is "
+        "sent right after it.",
+    ),
+]
 ORIGINAL = "original"
 
 

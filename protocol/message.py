@@ -7,14 +7,13 @@ from msgspec import Meta
 
 from protocol.ballot import NewPoll, Poll
 from protocol.content import Call, Forwarded, ReactionCount
-from protocol.file import Attached
+from protocol.file import Attached, Given
 from protocol.frame import (
     AccountFact,
     Body,
     ChannelFact,
     ChannelId,
     Event,
-    FileId,
     Limit,
     MessageSeq,
     Nonce,
@@ -64,9 +63,7 @@ class Message(Body, frozen=True, omit_defaults=True):
     pinned_at: Time | None = None
     reactions: list[ReactionCount] = []
     poll: Poll | None = None
-    expires_at: Annotated[
-        Time | None, Meta(description="When it is deleted for everybody, as `message.deleted` tells within seconds.")
-    ] = None
+    expires_at: Annotated[Time | None, Meta(description="When it is deleted for everybody, within seconds.")] = None
     mention_roles: list[UUID] = []
     mention_everyone: bool = False
     sticker: SentSticker | None = None
@@ -164,10 +161,7 @@ class MessageSent(Body, frozen=True):
 
 
 class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only=True):
-    """Put one message into a channel you can write to: words, files or both.
-
-    One with files may come to stand behind what is sent right after it over the same socket.
-    """
+    """Put one message into a channel you can write to: words, files or a sticker."""
 
     channel: ChannelId
     nonce: Nonce
@@ -179,9 +173,7 @@ class MessageSend(Request[MessageSent], tag="message.send", frozen=True, kw_only
     sticker: Annotated[UUID, Meta(extra={"of": None}, description="One of the space's.")] | None = None
     silent: Annotated[bool, Meta(description="Notify nobody.")] = False
     poll: NewPoll | None = None
-    files: Annotated[
-        list[FileId], Meta(max_length=10, description="Your own, `ready`, uploaded as `attachment` or `voice`.")
-    ] = []
+    files: Given = []
 
 
 class MessageForward(Request[MessageSent], tag="message.forward", frozen=True):

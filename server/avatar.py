@@ -9,6 +9,7 @@ from protocol.error import Invalid
 from storage import file as files
 
 if TYPE_CHECKING:
+    from protocol.file import Purpose
     from server.context import Context
 
 
@@ -17,9 +18,14 @@ async def check_avatar(ctx: Context, avatar: str | None) -> None:
     if not avatar or avatar in ctx.app.site.avatars:
         return
     id = _id(avatar)
-    found = await files.own(ctx.db, ctx.user, id) if id is not None else None
-    if found is None or (found.purpose, found.state) != ("avatar", "ready"):
+    if id is None or not await uploaded(ctx, id, "avatar"):
         raise Invalid("there is no such avatar: see account.avatars, or upload one", field="avatar")
+
+
+async def uploaded(ctx: Context, id: UUID, purpose: Purpose) -> bool:
+    """Whether it is a picture that the asker has uploaded for this, and that can be seen."""
+    found = await files.own(ctx.db, ctx.user, id)
+    return found is not None and (found.purpose, found.state) == (purpose, "ready")
 
 
 def _id(text: str) -> UUID | None:

@@ -57,7 +57,7 @@ class Core(ServerProtocol):
                     continue
                 if self.eof_sent:  # nothing that still comes is looked at
                     break
-                if stop - start > self.max_text and data[at] & 0x0F == Opcode.TEXT:
+                if stop - start > self.max_text and self._begins_text(data[at], data[at + 1]):
                     self.fail(*_too_long(stop - start, self.max_text))
                     break
                 self._owed = stop - at
@@ -66,6 +66,10 @@ class Core(ServerProtocol):
             found += [event for event in self.events_received() if isinstance(event, Frame)]
             at, self._owed = at + len(part), self._owed - len(part)
         return found
+
+    def _begins_text(self, first: int, second: int) -> bool:
+        """Whether a frame is the first, or all, of a text, and nothing is wrong with it but perhaps its size."""
+        return first & 0x7F == Opcode.TEXT and second >= _MASKED and self.current_size is None and self._state is OPEN
 
     def _plain(self, size: int, second: int) -> bool:
         """Whether a text frame needs no parser: nothing about it, or about the connection, is special."""

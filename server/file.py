@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from protocol.codec import encode
 from protocol.error import Conflict, Damaged, Full, Missing, Overloaded, Refusal, SessionRevoked, TooLarge
@@ -49,8 +49,19 @@ _SWEEP_EVERY, _AT_ONCE = 60.0, 100
 _NOBODY = UUID(int=0)
 _DAY = 24.0  # hours: after that what was not gone on with, or not sent, is forgotten
 
-# What looks into a finished file: it is given the file, and where its bytes are; what it says is told with the file.
-Process = Callable[[File, "Path"], Awaitable[tuple[State, Details | None]]]
+
+class Looked(Struct, frozen=True):
+    """What was found out about a file; `type`: what it is, where that is not what it was said to be."""
+
+    state: State
+    details: Details | None = None
+    type: str | None = None
+
+
+Keep = Callable[[str, str, "Path"], Awaitable[None]]
+# What looks into a finished file. It is given the file, where its bytes are, and how to keep what it makes of them: by
+# a name, a type and where that is; what is kept as `original` is read instead of what was uploaded.
+Process = Callable[[File, "Path", Keep], Awaitable[Looked]]
 
 
 class Files:
@@ -203,16 +214,21 @@ class Files:
     async def _look_into(self, account: UUID, one: File) -> None:
         """The seam to what looks into files."""
         assert self.process is not None
-        content = await rows.content_of(self._server.pool, one.id)
-        if content is None:
+        blob = await rows.content_of(self._server.pool, one.id)
+        if blob is None:
             return
-        async with self.store.local(str(content)) as path:
-            state, details = await self.process(one, path)
-        await self.settle(account, one.id, state, details)
 
-    async def settle(self, account: UUID, id: UUID, state: State, details: Details | None) -> None:
+        async def keep(name: str, type: str, path: Path) -> None:
+            await self.store.put(f"{blob}.{name}", path)
+            await rows.add_variant(self._server.pool, blob, name, type, path.stat().st_size)
+
+        async with self.store.local(str(blob)) as path:
+            looked = await self.process(one, path, keep)
+        await self.settle(account, one.id, looked)
+
+    async def settle(self, account: UUID, id: UUID, looked: Looked) -> None:
         """Note and tell what has become of a file that was looked into."""
-        await rows.settle(self._server.pool, id, state, None, details)
+        await rows.settle(self._server.pool, id, looked.state, None, looked.details, looked.type)
         found = await rows.own(self._server.pool, account, id)
         if found is not None:
             self._server.streams.tell(account, "messages", _NOBODY, encode(FileChanged(file=found)))
@@ -284,6 +300,8 @@ class Files:
         while blobs := await rows.forsake(pool, _AT_ONCE):
             for blob in blobs:
                 await self._remove(blob)
+        for account, one in await rows.unsettled(pool, _AT_ONCE) if self.process is not None else ():
+            await self._look_into(account, one)
         await self.store.tidy()
 
     async def _remove(self, blob: UUID) -> None:

@@ -108,10 +108,11 @@ async def used(db: Database, account: UUID) -> int:
 
 
 async def content(db: Database, id: UUID, variant: str) -> Content | None:
-    """The bytes of a file that is ready, or of a variant of it."""
+    """The bytes of a file that is ready, or of a variant of it; a variant may stand for the original itself."""
     row = await db.fetchrow(
         """
-        SELECT f.blob, f.purpose, f.name, coalesce(v.type, f.type) AS type, coalesce(v.size, f.size) AS size
+        SELECT f.blob, f.purpose, f.name, v.name AS variant, coalesce(v.type, f.type) AS type,
+               coalesce(v.size, f.size) AS size
           FROM file f LEFT JOIN variant v ON v.blob = f.blob AND v.name = $2
          WHERE f.id = $1 AND f.state = 'ready' AND (v.name IS NOT NULL OR $2 = 'original')
         """,
@@ -120,7 +121,7 @@ async def content(db: Database, id: UUID, variant: str) -> Content | None:
     )
     if row is None:
         return None
-    key = str(row["blob"]) + ("" if variant == "original" else f".{variant}")
+    key = str(row["blob"]) + ("" if row["variant"] is None else f".{variant}")
     return Content(row["blob"], key, row["name"], row["type"], row["size"], row["purpose"] in PUBLIC)
 
 
@@ -228,14 +229,35 @@ async def keep_blob(tx: Transaction, key: UUID, account: UUID, one: File) -> Non
     )
 
 
-async def settle(db: Database, id: UUID, state: str, blob: UUID | None = None, details: Details | None = None) -> None:
+async def unsettled(db: Database, limit: int) -> list[tuple[UUID, File]]:
+    """Files that were finished long ago, and that whoever looked into them has left; and whose they are."""
+    rows = await db.fetch(
+        f"""
+        SELECT f.owner, {COLUMNS} FROM file f WHERE f.state = 'processing' AND f.created_at < now() - interval '1 hour'
+         ORDER BY f.id LIMIT $1
+        """,
+        limit,
+    )
+    return [(row["owner"], file(row)) for row in rows]
+
+
+async def settle(
+    db: Database,
+    id: UUID,
+    state: str,
+    blob: UUID | None = None,
+    details: Details | None = None,
+    type: str | None = None,
+) -> None:
     """What has become of it; what is not given stays."""
     await db.execute(
-        "UPDATE file SET state = $2, blob = coalesce($3, blob), details = coalesce($4, details) WHERE id = $1",
+        "UPDATE file SET state = $2, blob = coalesce($3, blob), details = coalesce($4, details), "
+        "type = coalesce($5, type) WHERE id = $1",
         id,
         state,
         blob,
         encode(details).decode() if details is not None else None,
+        type,
     )
 
 

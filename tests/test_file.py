@@ -452,20 +452,50 @@ async def test_others_files_do_not_exist(ann: Person, bob: Person) -> None:
 
 
 async def test_a_seam_for_what_looks_into_files(server: Server, ann: Person) -> None:
-    from protocol.file import Details, File, FileChanged, State
+    from protocol.file import Details, File, FileChanged
+    from server.file import Keep, Looked
 
-    async def look(file: File, path: Path) -> tuple[State, Details | None]:
-        return ("ready", Details(width=len(path.read_bytes()), height=1)) if file.name == "good" else ("refused", None)
+    async def look(file: File, path: Path, keep: Keep) -> Looked:
+        if file.name != "good":
+            return Looked("refused")
+        for name in ("small", "original"):
+            (path.parent / "made").write_bytes(name.encode())
+            await keep(name, "image/webp", path.parent / "made")
+        (path.parent / "made").unlink()
+        return Looked("ready", Details(width=len(path.read_bytes()), variants=["small"]), "image/webp")
 
     server.files.process = look
     good = await upload(ann, b"12345", "good")
     assert good.state == "processing"
     told = await ann.wait_for(FileChanged, SOON)
-    assert (told.file.id, told.file.state, told.file.details) == (good.id, "ready", Details(width=5, height=1))
+    assert (told.file.id, told.file.state, told.file.type) == (good.id, "ready", "image/webp")
+    assert told.file.details == Details(width=5, variants=["small"])
+    small = await ann.call(FileLink(file=good.id, variant="small"))
+    assert [(await get(url)).body for url in (small.url, await address(ann, good))] == [b"small", b"original"]
+    with pytest.raises(Missing):
+        await ann.call(FileLink(file=good.id, variant="large"))
     bad = await upload(ann, b"bad", "bad")
     assert (await ann.wait_for(FileChanged, SOON)).file.state == "refused"
     with pytest.raises(Conflict):
         await ann.call(FileLink(file=bad.id))
+    for file in (good, bad):
+        await ann.call(FileDelete(file=file.id))
+    await server.files.sweep()
+    assert kept(server) == []
+
+
+async def test_what_nobody_has_looked_into_to_the_end_is_looked_into_again(server: Server, ann: Person) -> None:
+    from protocol.file import File
+    from server.file import Keep, Looked
+
+    async def look(file: File, path: Path, keep: Keep) -> Looked:
+        return Looked("ready")
+
+    file = await upload(ann, b"x")
+    await server.pool.execute("UPDATE file SET state = 'processing', created_at = now() - interval '2 h'")
+    server.files.process = look
+    await server.files.sweep()
+    assert (await ann.call(FileGet(file=file.id))).state == "ready"
 
 
 async def test_programs_need_the_scope(ann: Person, connect: Connector) -> None:

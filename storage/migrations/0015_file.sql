@@ -16,6 +16,7 @@ CREATE TABLE file (
 );
 
 CREATE INDEX file_owner ON file (owner, id DESC);
+CREATE INDEX file_processing ON file (id) WHERE state = 'processing';
 CREATE INDEX file_uploading ON file (owner, hash) WHERE state = 'uploading';
 CREATE INDEX file_blob ON file (blob);
 
