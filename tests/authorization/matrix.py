@@ -29,7 +29,7 @@ _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "
 
 
 # What is done there may change what the socket is that it was done with.
-_CHANGE_SOCKETS = {"account", "api_key", "device", "presence", "session", "two_factor"}
+_CHANGE_SOCKETS = {"account", "api_key", "call", "device", "presence", "session", "stage", "two_factor", "voice"}
 
 
 class FoundError(AssertionError):
