@@ -25,7 +25,7 @@ from tests.authorization.world import World
 # What somebody may be told about a frame that is not meant for them, but breaks no rule.
 _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "password_needed", "wrong_credentials"}
 # What is done there may change what the socket is that it was done with.
-_CHANGE_SOCKETS = {"account", "api_key", "device", "presence", "session", "two_factor"}
+_CHANGE_SOCKETS = {"account", "api_key", "call", "device", "presence", "session", "stage", "two_factor", "voice"}
 Scene = Callable[[Part], Awaitable[None]]
 
 
