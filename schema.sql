@@ -31,7 +31,7 @@ CREATE TABLE account (
     email             text,
     email_verified_at timestamptz,
     password_hash     text,                     -- argon2id; null: logs in from outside only
-    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'member')),
+    role              text NOT NULL DEFAULT 'member' CHECK (role IN ('owner', 'admin', 'moderator', 'member')),
     locale            text NOT NULL DEFAULT 'en',
     theme             text NOT NULL DEFAULT 'system',
     notifications     text NOT NULL DEFAULT '{}',
@@ -48,6 +48,14 @@ CREATE UNIQUE INDEX account_name ON account (name_key) WHERE name_key IS NOT NUL
 CREATE UNIQUE INDEX account_email ON account (lower(email)) WHERE email_verified_at IS NOT NULL;
 CREATE INDEX account_search ON account (lower(username) text_pattern_ops) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX account_owner ON account (role) WHERE role = 'owner';
+
+-- Every three letters in a row of names, and what is left at the end: accounts are found by parts of them.
+CREATE FUNCTION name_parts(names text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT array_to_tsvector(ARRAY(SELECT substr(folded, at, 3) FROM (SELECT lower(names) AS folded OFFSET 0) n,
+                                          generate_series(1, length(folded)) AS at))
+$$;
+
+CREATE INDEX account_parts ON account USING gin (name_parts(username || ' ' || display_name)) WHERE deleted_at IS NULL;
 
 -- identity: outside accounts that log in to an account
 
@@ -243,7 +251,8 @@ CREATE TABLE channel (
     slow        integer NOT NULL DEFAULT 0,     -- seconds between two messages of one author
     disappears_after integer,                   -- seconds: how long what is said from now on stays
     keeps_for   integer,                        -- days: how long what is said stays, whenever it was said
-    cleared     bigint NOT NULL DEFAULT 0       -- up to here nothing is left of that but what was pinned
+    cleared     bigint NOT NULL DEFAULT 0,      -- up to here nothing is left of that but what was pinned
+    seats       integer NOT NULL DEFAULT 0      -- of a voice or stage channel: how many may be in it; 0 for any
 );
 
 CREATE UNIQUE INDEX channel_nonce ON channel (creator, nonce);
@@ -368,6 +377,7 @@ CREATE TABLE deed (
 
 CREATE INDEX deed_page ON deed (space, id DESC);
 CREATE INDEX deed_by ON deed (space, by, id DESC);
+CREATE INDEX deed_author ON deed (by, id);
 CREATE INDEX deed_target ON deed (target, id DESC);
 CREATE INDEX deed_place ON deed (place) WHERE place IS NOT NULL;
 CREATE INDEX deed_at ON deed (at);
@@ -452,7 +462,7 @@ BEGIN
                    FROM stream s WHERE s.id = ANY (wanted);
 END $$;
 
--- message: the facts that are messages; message_append alone writes them, so no foreign key is checked for each
+-- message: the facts that are messages; message_append writes them (calls aside), so no foreign key is checked for each
 
 CREATE TABLE message (
     channel   uuid NOT NULL,
@@ -477,6 +487,7 @@ CREATE TABLE message (
     mention_everyone boolean NOT NULL DEFAULT false,
     sticker   text,                             -- JSON of protocol.message.SentSticker
     files     text,                             -- JSON of what protocol.message.Message tells of them
+    call      text,                             -- JSON of protocol.message.Call
     PRIMARY KEY (channel, seq)
 );
 
@@ -652,11 +663,13 @@ CREATE TABLE thread (
     origin      bigint,                         -- the message there that it has started from
     locked      boolean NOT NULL DEFAULT false,
     archived_at timestamptz,
-    due         timestamptz NOT NULL            -- when to look whether nobody has written for long
+    due         timestamptz NOT NULL,           -- when to look whether nobody has written for long
+    moved_at    timestamptz                     -- when the tail has seen its last message; who follows it is told then
 );
 
 CREATE INDEX thread_page ON thread (parent, archived_at DESC, id DESC);
 CREATE UNIQUE INDEX thread_origin ON thread (parent, origin);
+CREATE INDEX thread_moved ON thread (moved_at);
 CREATE INDEX thread_due ON thread (due) WHERE archived_at IS NULL;
 
 -- Who opens one or writes there follows it.
@@ -800,6 +813,39 @@ CREATE TABLE draft (
 
 CREATE INDEX draft_channel ON draft (channel);
 
+-- call: calls that are going on; what has become of them stands with their messages
+
+CREATE TABLE call (
+    channel  uuid PRIMARY KEY REFERENCES channel ON DELETE CASCADE,
+    id       uuid NOT NULL UNIQUE,
+    seq      bigint NOT NULL,                   -- its message
+    caller   uuid NOT NULL,
+    nonce    uuid NOT NULL,
+    until    timestamptz NOT NULL,              -- how long it rings
+    answered boolean NOT NULL DEFAULT false
+);
+
+-- Whose devices ring.
+CREATE TABLE ring (
+    call    uuid NOT NULL REFERENCES call (id) ON DELETE CASCADE,
+    account uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    PRIMARY KEY (call, account)
+);
+
+CREATE INDEX ring_account ON ring (account);
+
+-- hush: who is silenced in the voice channels of a space, or hears nothing there; also who leaves it and comes back
+
+CREATE TABLE hush (
+    space    uuid NOT NULL REFERENCES space ON DELETE CASCADE,
+    account  uuid NOT NULL REFERENCES account ON DELETE CASCADE,
+    muted    boolean NOT NULL,
+    deafened boolean NOT NULL,
+    PRIMARY KEY (space, account)
+);
+
+CREATE INDEX hush_account ON hush (account);
+
 -- scheduled: messages that are sent at a time; there is no more of one that was sent
 
 CREATE TABLE scheduled (
@@ -888,6 +934,18 @@ CREATE TABLE automod (
 
 CREATE UNIQUE INDEX automod_nonce ON automod (space, nonce);
 
+-- consequence: what is to follow from what automod has found, until it was done
+
+CREATE TABLE consequence (
+    id      uuid PRIMARY KEY,
+    account uuid NOT NULL REFERENCES account,   -- who has written that
+    body    text NOT NULL,                      -- JSON of storage.consequence.Finding
+    due     timestamptz NOT NULL                -- when whoever has time does it
+);
+
+CREATE INDEX consequence_due ON consequence (due);
+CREATE INDEX consequence_account ON consequence (account);
+
 -- stats: how much is said in channels of spaces, day by day; a thread counts for the channel that it is in
 
 CREATE TABLE stats (
@@ -974,10 +1032,12 @@ CREATE TABLE notification (
     seq     bigint,                             -- the message; null where it is about none
     at      timestamptz NOT NULL DEFAULT now(),
     read    boolean NOT NULL DEFAULT false,
+    code    text,                               -- of an invite
     PRIMARY KEY (account, id)
 );
 
 CREATE INDEX notification_unread ON notification (account, id) WHERE NOT read;
+CREATE INDEX notification_thread ON notification (channel, account) WHERE kind = 'thread' AND NOT read;
 CREATE UNIQUE INDEX notification_message ON notification (channel, seq, account) WHERE channel IS NOT NULL;
 
 -- What somebody is notified of in a space or channel; until a time, if there is one.

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.api_key import ApiKey
-from protocol.audit import AuditEntry
+from protocol.audit import AuditEntry, ExportedDeed
 from protocol.channel import ExportedChannel
 from protocol.device import Device
 from protocol.draft import Draft
@@ -65,7 +65,7 @@ DeviceName = Annotated[Label, Meta(description="What the list of devices calls t
 MailTicket = Annotated[Secret, Meta(description="From the link in the mail.")]
 Theme = Literal["system", "light", "dark", "contrast"]
 Interests = Annotated[list[Label], Meta(max_length=30)]
-Role = Literal["owner", "admin", "member"]
+Role = Literal["owner", "admin", "moderator", "member"]
 
 
 class Location(Body, frozen=True):
@@ -338,6 +338,7 @@ class AccountExported(Body, frozen=True):
     blocked: list[User] = []
     friends: list[Friend] = []
     audit: list[AuditEntry] = []
+    deeds: list[ExportedDeed] = []
     channels: list[ExportedChannel] = []
     spaces: list[ExportedSpace] = []
     drafts: list[Draft] = []

@@ -56,6 +56,16 @@ class Deed(Body, frozen=True):
     reason: str
 
 
+class ExportedDeed(Body, frozen=True):
+    """Something that you have done in a space, as its log has it, but for what others see of it alone."""
+
+    space: UUID
+    at: Time
+    action: str
+    target: UUID | None
+    reason: str
+
+
 class Deeds(Body, frozen=True):
     """The log of a space, the newest first; `next` asks for what was done before that."""
 

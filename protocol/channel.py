@@ -28,6 +28,14 @@ from protocol.user import Users
 Kind = Literal["direct", "group", "saved", "text", "broadcast", "voice", "stage", "forum", "category", "thread"]
 InSpace = Literal["text", "broadcast", "voice", "stage", "forum", "category"]
 Slow = Annotated[int, Meta(ge=0, le=21_600, description="Seconds between two messages of one member; 0 for none.")]
+Seats = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=99,
+        description="Of a voice or stage channel: how many may be in it at once; 0: no such limit.",
+    ),
+]
 WatchedId = Annotated[UUID, Meta(extra={"of": None}, description="A channel; others are ignored.")]
 Lifetime = Annotated[
     int,
@@ -60,6 +68,7 @@ class Channel(Body, frozen=True):
     parent: Annotated[UUID | None, Meta(description="The category that it is in; of a thread, its channel.")] = None
     position: Annotated[int, Meta(description="Among the others of its category.")] = 0
     slow: Annotated[int, Meta(description="Seconds that its members wait between two messages.")] = 0
+    seats: Annotated[int, Meta(description="Of a voice or stage channel: how many may be in it; 0 for any.")] = 0
     disappears_after: Annotated[
         int | None, Meta(description="Seconds after which messages that are sent now are deleted.")
     ] = None
@@ -171,6 +180,7 @@ class ChannelCreate(Request[Membership], tag="channel.create", frozen=True):
     parent: Annotated[ChannelId | None, Meta(description="The category to put it in.")] = None
     private: Annotated[bool, Meta(description="In a space: seen by you and administrators at first.")] = False
     slow: Slow = 0
+    seats: Seats = 0
     topic: Line = ""
     description: Paragraph = ""
     avatar: Avatar = ""
@@ -218,6 +228,7 @@ class ChannelUpdate(Request[Nothing], tag="channel.update", frozen=True):
     avatar: Avatar | None = None
     open: bool | None = None
     slow: Slow | None = None
+    seats: Seats | None = None
     disappears_after: Lifetime | UnsetType | None = UNSET
     keeps_for: Days | UnsetType | None = UNSET
 

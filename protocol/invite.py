@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from protocol.frame import Body, Limit, Line, Nonce, Nothing, Request, RoleId, SpaceId, Time, of
+from protocol.frame import Body, Limit, Line, Nonce, Nothing, Request, RoleId, SpaceId, Time, UserId, of
 from protocol.space import Space
 
 Code = Annotated[
@@ -86,6 +86,17 @@ class InviteAccept(Request[Space], tag="invite.accept", frozen=True):
     """Enter a space by a code; again is no error, and counts once."""
 
     code: Code
+
+
+class InviteSend(Request[Nothing], tag="invite.send", frozen=True):
+    """Invite somebody, whom you may open a direct channel with, by a code that is good; with `invite`.
+
+    They are notified, by you once a space for as long as that invite is good; accepting is `invite.accept`. Who is kept
+    out there is told nothing, and neither are you.
+    """
+
+    code: Code
+    user: UserId
 
 
 class InviteRevoke(Request[Nothing], tag="invite.revoke", frozen=True):

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Meta
 
 from protocol.ballot import NewPoll, Poll
+from protocol.content import Call, Forwarded, ReactionCount
 from protocol.file import Attached, Given
 from protocol.frame import (
     AccountFact,
@@ -45,22 +46,6 @@ ListCursor = Annotated[str, Meta(max_length=200, description="`next` of the page
 Seqs = Annotated[list[MessageSeq], Meta(min_length=1, max_length=100)]
 
 
-class ReactionCount(Body, frozen=True, omit_defaults=True):
-    """How often one emoji stands under a message, and who put it there (the first twenty)."""
-
-    emoji: str
-    count: int
-    users: list[UUID]
-    custom: Annotated[UUID | None, Meta(description="Of an emoji of the space, which may be no more.")] = None
-
-
-class Forwarded(Body, frozen=True):
-    """Whose words these are; where they stood is not told."""
-
-    author: UUID
-    sent_at: Time
-
-
 class Message(Body, frozen=True, omit_defaults=True):
     """A message as it is now; what is empty, false or null is left out. A deleted one keeps its place."""
 
@@ -84,6 +69,7 @@ class Message(Body, frozen=True, omit_defaults=True):
     sticker: SentSticker | None = None
     thread: Annotated[UUID | None, Meta(description="The thread that has started from it: see `thread.get`.")] = None
     files: list[Attached] = []
+    call: Annotated[Call | None, Meta(description="The message stands for a call; it has no words.")] = None
 
 
 class ExportedMessage(Body, frozen=True):

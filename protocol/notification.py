@@ -1,4 +1,4 @@
-"""notification: what you are told of besides your channels: who has mentioned, answered or befriended you."""
+"""notification: what you are told of besides your channels: who has mentioned, answered, befriended or invited you."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -6,20 +6,24 @@ from uuid import UUID
 from msgspec import Meta
 
 from protocol.frame import AccountFact, Body, ChannelId, Limit, Request, Seq, SpaceId, Time, check_times
+from protocol.invite import Invitation
 
 Kind = Annotated[
-    Literal["mention", "mention_role", "mention_everyone", "reply", "friend_request", "friend_accepted"],
+    Literal[
+        "mention", "mention_role", "mention_everyone", "reply", "friend_request", "friend_accepted", "invite", "thread"
+    ],
     Meta(
         description="You were mentioned, or a role of yours was, or everyone; or you were answered; you were asked to "
-        "be friends, or they have accepted."
+        "be friends, or they have accepted; you were invited to a space; there is something new in a thread."
     ),
 ]
 Level = Annotated[
     Literal["all", "mentions", "personal", "nothing"],
     Meta(
-        description="Of which messages: with `all` nothing more is listed than with `mentions`, mentions and answers; "
-        "the others are what is unread in the channel, and it is for clients to ring. `personal`: as `mentions`, but "
-        "those of roles and of everyone."
+        description="Of which messages: with `mentions` mentions and answers; `personal`: the same, but those of roles "
+        "and of everyone. With `all` nothing more is listed than with `mentions`, but where you have chosen it for a "
+        "thread that you follow: its next message, once what you were told of it is read. The others are what is "
+        "unread in the channel, and it is for clients to ring."
     ),
 ]
 Id = Annotated[int, Meta(description="Newer ones have a greater one.")]
@@ -33,9 +37,10 @@ class Notification(Body, frozen=True):
     by: UUID
     at: Time
     read: bool
-    space: Annotated[UUID | None, Meta(description="Where the channel is, if in one.")] = None
+    space: Annotated[UUID | None, Meta(description="Where the channel is, if in one; or the one to enter.")] = None
     channel: UUID | None = None
     message: int | None = None
+    invitation: Annotated[Invitation | None, Meta(description="Of an invite: where it leads to, by which code.")] = None
 
 
 class KindCount(Body, frozen=True):
@@ -113,7 +118,10 @@ class NotificationPage(Body, frozen=True):
 
 
 class NotificationList(Request[NotificationPage], tag="notification.list", frozen=True):
-    """What you were notified of. What you do not see any more is not there, nor is what was taken back."""
+    """What you were notified of. What you do not see any more is not there, nor is what was taken back.
+
+    Neither is an invite that is good no more, or to a space that you are in.
+    """
 
     unread: Annotated[bool, Meta(description="Only what is unread.")] = False
     kinds: Annotated[list[Kind], Meta(max_length=10, description="Only these; all, if none is given.")] = []

@@ -1,7 +1,7 @@
 """report: telling moderators of messages and people, and what they do about it.
 
 A report of a message in a space, or of somebody in a space, waits in the queue of that space. Reports of direct
-channels, of groups, and of people as such are kept for the moderators of the server.
+channels, of groups, and of people as such wait in the queue of the server, for those who run or moderate it.
 """
 
 from typing import Annotated, Literal
@@ -35,7 +35,7 @@ class Report(Body, frozen=True):
     """Something that moderators were told of. Who is reported does not see it, whatever they may do."""
 
     id: UUID
-    space: UUID
+    space: Annotated[UUID | None, Meta(description="None in the queue of the server.")]
     at: Time
     reporter: Annotated[UUID | None, Meta(description="None for a rule of automod, and for accounts that are no more.")]
     account: Annotated[UUID, Meta(description="Who is reported.")]
@@ -88,6 +88,8 @@ class ReportChanged(Event, tag="report.changed", frozen=True):
 
 # Requests
 
+_Where = Annotated[SpaceId | None, Meta(description="None for the queue of the server.")]
+
 
 class ReportCreate(Request[Nothing], tag="report.create", frozen=True):
     """Tell the moderators of a message that you see, or of a person; the same again is no error, and the same report.
@@ -104,28 +106,28 @@ class ReportCreate(Request[Nothing], tag="report.create", frozen=True):
 
 
 class ReportList(Request[Reports], tag="report.list", frozen=True):
-    """The queue of a space, the oldest first; with `manage_reports`.
+    """The queue of a space, the oldest first, with `manage_reports`; or that of the server, for who moderates it.
 
-    Without reports of messages in channels that you do not see, and of yourself.
+    Without reports of messages in channels of the space that you do not see, and of yourself.
     """
 
-    space: SpaceId
+    space: _Where = None
     open: Annotated[bool, Meta(description="Those that are open, or those that are closed.")] = True
     after: Annotated[Line, Meta(description="`next` of the page before.")] | None = None
     limit: Limit = 50
 
 
 class ReportGet(Request[ReportDetail], tag="report.get", frozen=True):
-    """A report, with the words that were reported; with `manage_reports`."""
+    """A report, with the words that were reported, and nothing else of where they stand; as in `report.list`."""
 
-    space: SpaceId
     report: ReportId
+    space: _Where = None
 
 
 class ReportResolve(Request[Report], tag="report.resolve", frozen=True):
-    """Close a report; with `manage_reports`. Again with the same outcome is no error, with another one a `conflict`."""
+    """Close a report; as in `report.list`. Again with the same outcome is no error, with another one a `conflict`."""
 
-    space: SpaceId
     report: ReportId
     outcome: Outcome
+    space: _Where = None
     note: Paragraph = ""

@@ -10,10 +10,10 @@ from protocol.channel import Membership
 from protocol.frame import Body, Event, Label, Nothing, Request, Secret, Seq, StreamId, Time
 from protocol.space import SpaceBrief
 
-Want = Literal["messages", "receipts", "typing", "presence"]
+Want = Literal["messages", "receipts", "typing", "presence", "voice"]
 Wants = Annotated[
     list[Want],
-    Meta(max_length=4, description="What this socket is told of by itself; `messages` are all facts of all streams."),
+    Meta(max_length=5, description="What this socket is told of by itself; `messages` are all facts of all streams."),
 ]
 
 

@@ -13,6 +13,7 @@ from protocol.frame import (
     Body,
     ChannelFact,
     ChannelId,
+    Event,
     Label,
     Limit,
     Line,
@@ -64,6 +65,23 @@ class ExportedThread(Body, frozen=True):
     id: UUID
     opened: Annotated[bool, Meta(description="Whether by you.")]
     followed: bool
+
+
+class ThreadLast(Body, frozen=True):
+    """A thread, and its last message."""
+
+    thread: UUID
+    seq: int
+
+
+# Passing
+
+
+class ThreadMoved(Event, tag="thread.moved", frozen=True):
+    """Where there is something new in threads that you follow and see, heard or not, once a second; not kept."""
+
+    space: UUID
+    lasts: list[ThreadLast]
 
 
 # Facts, in the stream of the channel that the thread is in

@@ -16,9 +16,10 @@ from protocol import VERSION
 from protocol.codec import encode
 from protocol.error import Refusal
 from protocol.session import Description, Limits, SessionGoingAway, SessionHello
-from server import expiry, login, owner, poll, retention
+from server import call, expiry, follower, login, owner, poll, retention
 from server.attempt import Attempts
 from server.automod import Judge
+from server.call import Calls
 from server.carrier import Carrier
 from server.config import VITAL_CONNECTIONS, Config, ConfigError
 from server.consequence import Consequences
@@ -28,7 +29,7 @@ from server.due import Dues
 from server.erasure import Erasures
 from server.external import External
 from server.fetch import Fetcher
-from server.file import Files
+from server.file import Files, store
 from server.fresh import Fresh
 from server.gateway import Gateway
 from server.grant import Grants
@@ -42,6 +43,7 @@ from server.limit import Limiter
 from server.mail import Mailer, Outbox
 from server.measure import Measures
 from server.media import processor
+from server.media_plane import MediaPlane, Mesh
 from server.notification import Notices
 from server.outline import Outlines
 from server.password import Passwords
@@ -51,6 +53,7 @@ from server.preview import Previews
 from server.purge import Purges
 from server.reach import Reach
 from server.revocation import Revocations
+from server.room import Rooms
 from server.router import Router
 from server.ruin import Ruins
 from server.schedule import Schedule
@@ -69,8 +72,6 @@ from storage.embedded import Embedded
 from storage.ids import new_id
 from storage.migrate import migrate
 from storage.pool import Pool
-from storage.store import Store
-from storage.store_disk import Disk
 from storage.window import Windows
 
 log = logging.getLogger("onesocket.server")
@@ -84,7 +85,10 @@ _ENTER_AT_ONCE = 4
 
 
 class Server:
-    """One process of onesocket: start it, use it, stop it. `ops` adds an embedder's own handlers."""
+    """One process of onesocket: start it, use it, stop it.
+
+    `ops` adds an embedder's own handlers, `plane` another media plane than the mesh.
+    """
 
     def __init__(
         self,
@@ -94,8 +98,10 @@ class Server:
         public: Iterable[str] = (),
         worker: str = "0",
         siblings: bool = False,
+        plane: MediaPlane | None = None,
     ) -> None:
         self.config = config or Config()
+        self._plane = plane or Mesh(self.config.mesh)
         self.worker, self.siblings = worker, siblings
         self.host_id, self.node = platform.node(), f"{platform.node()}-{worker}"
         self.router = Router([*collect(), *ops], public)
@@ -181,6 +187,8 @@ class Server:
         self.streams = Streams(self.pool, self.vital, self.carrier, self.reach)
         self.outlines = Outlines(self.vital, self.structures, self.streams)
         self.presence = Whereabouts(self.pool, self.bus, self.carrier)
+        self.rooms = Rooms(self, self._plane, self.config.grace)
+        self.calls = Calls(self, self.config.ring)
         self.consequences = Consequences(self)
         judge = Judge(Windows(self.bus))
         self.grants = Grants(self.vital, self.structures, self.streams, judge, self.consequences)
@@ -190,11 +198,17 @@ class Server:
         self.ruins, self.purges, self.threads = Ruins(self), Purges(self), Threads(self)
         self.grants.settle = self.threads.settle
         self.dues = Dues(
-            self, {"poll": poll.fall_due, "disappearing": expiry.fall_due, "retention": retention.fall_due}
+            self,
+            {
+                "poll": poll.fall_due,
+                "disappearing": expiry.fall_due,
+                "retention": retention.fall_due,
+                "call": call.fall_due,
+            },
         )
-        self.files = Files(self, _store(config))
+        self.files = Files(self, store(config))
         self.search = Search(self.pool)
-        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self)])
+        self.tail = Tail(self.pool, self.streams, fresh, [self.search.index, stats.count, Notices(self), follower.note])
         self.summonses = Summonses(self)
         self.external = External(config.providers, allow_http=True)
         self.media = processor.configured(config, self.worker)
@@ -218,6 +232,7 @@ class Server:
             self.streams.run,
             self.outlines.run,
             self.presence.run,
+            self.rooms.run,
             self.erasures.run,
             self.graves.run,
             self.ruins.run,
@@ -375,16 +390,6 @@ class Server:
             ops = list(self.router.ops.values())
             self._descriptions[domain] = await asyncio.to_thread(document.description, ops, domain)
         return self._descriptions[domain]
-
-
-def _store(config: Config) -> Store:
-    folder = config.files or config.folder / "files"
-    if not config.s3_endpoint:
-        return Disk(folder, config.file_threads)
-    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
-
-    key = config.s3_access_key, config.s3_secret_key
-    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)
 
 
 def _reachable(host: str) -> str:

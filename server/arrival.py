@@ -169,10 +169,13 @@ class Arrivals:
                 self.fetched += len(frames)
                 self._streams.refresh(stream, frames, seq + len(frames))
             if now != access:
-                found = await self._reach.place(self._pool, session.account, stream.id)
+                reads, found = await self._look_again(session.account, stream.id)
                 if found is None:
                     return True  # no longer a member: that is told by another stream
                 access = found.access
+                if not reads:
+                    whole, seq = False, max(stream.head, upto)
+                    continue
                 if now > access:
                     continue
             if entered.get(stream.id) == _LEFT_AGAIN:
@@ -185,6 +188,11 @@ class Arrivals:
         if ctx.session is session and entered.get(stream.id) != _LEFT_AGAIN:
             self._streams.place(stream, ctx, seq, access)
         return whole
+
+    async def _look_again(self, account: UUID, stream: UUID) -> tuple[bool, Place | None]:
+        """Whether an account may (still) read what was said there, and where the stream is, if it may hear it."""
+        found = await self._reach.place(self._pool, account, stream, "history")
+        return found is not None, found or await self._reach.place(self._pool, account, stream)
 
     @staticmethod
     async def _send(ctx: Context, frames: Sequence[bytes]) -> None:

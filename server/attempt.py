@@ -100,5 +100,10 @@ def invites(account: UUID, address: str) -> list[Attempt]:
     return [Attempt(f"invite:{account}", 20, _QUARTER), Attempt(f"invite::{place}", 200, _QUARTER)]
 
 
+def invitations(account: UUID) -> list[Attempt]:
+    """Inviting somebody who did not ask for it."""
+    return [Attempt(f"invitation:{account}", 100, _HOUR)]
+
+
 def _short(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=9).hexdigest()

@@ -23,6 +23,8 @@ log = logging.getLogger("onesocket.carrier")
 _FACTS = struct.Struct(">16sBQQ")  # who publishes, 1, access version, seq of the first
 _PASSING = struct.Struct(">16sB16s8s")  # who publishes, 2, whose doing, what kind
 _PRESENCE = struct.Struct(">16sB")  # who publishes, 3
+_ROOM = struct.Struct(">16sB16s?")  # who publishes, 4, which room, whether it is a call
+_SIGNAL = struct.Struct(">16sB16s")  # who publishes, 5, to which seat
 _EVERYBODY, _ONE = b"presence", b"presence:"
 
 
@@ -35,6 +37,8 @@ class Carrier:
         self._pass_on: Callable[[UUID, str, UUID, bytes], None]
         self._presence: Callable[[UUID], None]
         self._everybody: Callable[[], None]
+        self._room: Callable[[UUID, UUID, bool], None]
+        self._signal: Callable[[UUID, bytes], object]
         bus.on_topic = self._heard
 
     def hear(self, take: Callable[[Batch], None], pass_on: Callable[[UUID, str, UUID, bytes], None]) -> None:
@@ -82,6 +86,22 @@ class Carrier:
             topic = _EVERYBODY if account is None else _ONE + account.bytes
             self._bus.publish_soon(topic, _PRESENCE.pack(self._node, 3))
 
+    # Calls and voice channels
+
+    def hear_rooms(self, changed: Callable[[UUID, UUID, bool], None], signal: Callable[[UUID, bytes], object]) -> None:
+        """Who is told that a room of a channel that is followed has changed, and what is for a seat there."""
+        self._room, self._signal = changed, signal
+
+    def tell_room(self, channel: UUID, room: UUID, call: bool) -> None:
+        """Somebody came into a room, went or changed."""
+        if self._bus.others:
+            self._bus.publish_soon(channel.bytes, _ROOM.pack(self._node, 4, room.bytes, call))
+
+    def signal(self, channel: UUID, seat: UUID, one: bytes) -> None:
+        """An event for one seat."""
+        if self._bus.others:
+            self._bus.publish_soon(channel.bytes, _SIGNAL.pack(self._node, 5, seat.bytes) + one)
+
     # Hearing
 
     def _heard(self, topic: bytes, message: bytes) -> None:
@@ -92,6 +112,12 @@ class Carrier:
                 self._facts(UUID(bytes=topic), message)
             elif message[16] == 2:
                 self._passing(UUID(bytes=topic), message)
+            elif message[16] == 4:
+                _, _, room, call = _ROOM.unpack(message)
+                self._room(UUID(bytes=topic), UUID(bytes=room), call)
+            elif message[16] == 5:
+                _, _, seat = _SIGNAL.unpack_from(message)
+                self._signal(UUID(bytes=seat), message[_SIGNAL.size :])
             elif topic == _EVERYBODY:
                 self._everybody()
             elif topic.startswith(_ONE):

@@ -139,6 +139,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     throttle: Annotated[float, about("scales every attempt limit; raise it for load tests only", gt=0)] = 1.0
     compression: Annotated[bool, about("permessage-deflate; costs about 45 KiB and some CPU per socket")] = False
 
+    # Calls
+    ring: Annotated[float, about("seconds for which a call rings", ge=5, le=300)] = 45.0
+    grace: Annotated[float, about("seconds for which a lost socket's place in a call is kept", ge=1, le=60)] = 15.0
+    mesh: Annotated[int, about("participants of a call or voice channel; each sends to each", ge=2, le=25)] = 8
+    stun_urls: Annotated[list[str], about("STUN servers for calls, e.g. stun:turn.example:3478")] = []
+    turn_urls: Annotated[list[str], about("TURN servers for calls, e.g. turn:turn.example:3478?transport=udp")] = []
+    turn_secret: Annotated[str, about("shared with the TURN servers (coturn: static-auth-secret)")] = ""
+    turn_minutes: Annotated[int, about("life of TURN credentials", ge=1, le=1440)] = 60
+
     # Watching it
     log_format: Annotated[
         str, about("auto, human or json; auto is human on a terminal", pattern="^(auto|human|json)$")
@@ -163,6 +172,7 @@ SECRETS = {
     "smtp_url",
     "metrics_token",
     "s3_secret_key",
+    "turn_secret",
     "providers",
 }
 COMMON_ENVIRONMENT = {"DATABASE_URL": "database_url", "REDIS_URL": "redis_url", "PORT": "port"}

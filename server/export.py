@@ -29,6 +29,7 @@ _SECTIONS: dict[str, Section] = {
     "blocked": export.blocked,
     "friends": export.friends,
     "audit": export.audit,
+    "deeds": export.deeds,
     "channels": export.channels,
     "spaces": export.spaces,
     "drafts": export.drafts,

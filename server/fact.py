@@ -20,6 +20,7 @@ from uuid import UUID
 from protocol.codec import encode
 from protocol.error import Missing
 from protocol.frame import Fact
+from protocol.message import MessageCreated
 from protocol.parts import parts
 from protocol.permission import Permission, bits
 from server.audience import Batch
@@ -77,7 +78,8 @@ class Change:
         assert fact.seq == self._heads[fact.stream] + 1
         self._heads[fact.stream] = fact.seq
         body = encode(fact)
-        self.facts.append((fact, body))
+        if not isinstance(fact, MessageCreated):  # its row is the fact
+            self.facts.append((fact, body))
         if fact.stream not in self._told:
             self._told[fact.stream] = Batch(fact.stream, 0, fact.seq, [])
         self._told[fact.stream].frames.append(frame(1, body))  # type: ignore[attr-defined]

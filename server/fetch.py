@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from msgspec import Struct
 
 from server.public import Address, is_name, is_public, literal
+from server.resolver import Names
 
 if TYPE_CHECKING:
     import aiohttp
@@ -82,7 +83,7 @@ class Fetcher:
     ) -> None:
         if wrong := [one for one in allowed if not _PAIR.fullmatch(one)]:
             raise ValueError(f"link_allow has pairs of host:port, not {wrong[0]!r}")
-        self._allowed, self._lookup, self._seconds = frozenset(allowed), lookup or system, seconds
+        self._allowed, self._lookup, self._seconds = frozenset(allowed), lookup or Names().addresses, seconds
         self._granted: set[str] = set()
         self._ports = frozenset((*PORTS.values(), *ports))
         self._session: aiohttp.ClientSession | None = None
@@ -203,12 +204,6 @@ class _Resolver:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-async def system(host: str, port: int) -> list[str]:
-    """As the system resolves names."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))[:8]
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:

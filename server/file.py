@@ -29,11 +29,13 @@ from storage import file as rows
 from storage import upload as uploads
 from storage.ids import new_id
 from storage.store import Busy, Opening, Sink, Store
+from storage.store_disk import Disk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from server.app import Server
+    from server.config import Config
     from server.context import Context
     from storage.pool import Transaction
     from storage.upload import Upload
@@ -332,3 +334,14 @@ def _new(frame: FileBegin, state: State) -> File:
         details=None,
         url=None,
     )
+
+
+def store(config: Config) -> Store:
+    """Where this server keeps files."""
+    folder = config.files or config.folder / "files"
+    if not config.s3_endpoint:
+        return Disk(folder, config.file_threads)
+    from storage.store_s3 import S3  # brings an HTTP client along, which costs memory
+
+    key = config.s3_access_key, config.s3_secret_key
+    return S3(config.s3_endpoint, config.s3_bucket, config.s3_region, key, folder / "parts", config.file_threads)

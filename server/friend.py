@@ -32,7 +32,7 @@ async def request(app: Server, me: UUID, user: UUID) -> Friend:
     if me == user:
         raise Invalid("you cannot be your own friend", field="user")
     async with changing(app, me, user) as change:
-        await _check(change, me, user)
+        await check(change, me, user)
         found = await friends.between(change.tx, me, user)
         if found is None:
             await _check_asking(change, me, user)
@@ -43,7 +43,7 @@ async def request(app: Server, me: UUID, user: UUID) -> Friend:
 async def accept(app: Server, me: UUID, user: UUID) -> Friend:
     """Become friends with who has asked."""
     async with changing(app, me, user) as change:
-        await _check(change, me, user)
+        await check(change, me, user)
         found = await friends.between(change.tx, me, user)
         if found is None or found.state == "waiting":
             raise Conflict("this user has not asked you, or has taken it back")
@@ -53,7 +53,7 @@ async def accept(app: Server, me: UUID, user: UUID) -> Friend:
 async def end(app: Server, me: UUID, user: UUID, *states: State) -> None:
     """Be nothing to each other any more, if the other is one of these."""
     async with changing(app, me, user) as change:
-        await _check(change, me, user)
+        await check(change, me, user)
         found = await friends.between(change.tx, me, user)
         if found is not None and found.state in states:
             await part(change, me, user)
@@ -76,12 +76,12 @@ async def check_opening(change: Change, me: UUID, user: UUID) -> None:
 async def choose(app: Server, me: UUID, requests: Requests | None, directs: Directs | None) -> PrivacyChoice:
     """What is asked or opened after this is decided by it: that holds the same stream."""
     async with changing(app, me) as change:
-        await _check(change, me, me)
+        await check(change, me, me)
         return await friends.set_privacy(change.tx, me, requests, directs)
 
 
-async def _check(change: Change, me: UUID, user: UUID) -> None:
-    """What the rule of the op has found is still so: a deletion or block holds one of these streams."""
+async def check(change: Change, me: UUID, user: UUID) -> None:
+    """That what the rule of the op has found is still so: a deletion or block holds one of these streams."""
     if me not in await users.living(change.tx, [me]):
         raise SessionRevoked
     if await users.visible(change.tx, me, user) is None:

@@ -19,7 +19,7 @@ from protocol.message import Message
 from protocol.permission import bits
 from server import summons
 from server.automod import Case, refusal
-from server.consequence import Found
+from server.consequence import finding, refused
 from server.emblem import sent
 from storage.entry import Entry, stored_before
 from storage.pool import Pool, Transaction
@@ -125,10 +125,11 @@ class Grants:
 
     async def _end(self, refusals: Mapping[Entry, Refusal], verdicts: Mapping[Entry, Verdict]) -> None:
         before = await stored_before(self._pool, [(entry.author, entry.nonce) for entry in refusals])
+        new = [entry for entry, one in zip(refusals, before, strict=True) if one is None and entry in verdicts]
+        found = [refused(verdicts[entry].case, verdicts[entry].hits) for entry in new]
+        await self._consequences.follow(self._pool, found)
         for (entry, reason), one in zip(refusals.items(), before, strict=True):
             entry.ended(one, reason)
-            if one is None and entry in verdicts:
-                self._consequences.refused(verdicts[entry].case, verdicts[entry].hits)
 
     async def _judge(
         self,
@@ -150,9 +151,10 @@ class Grants:
             for entry, case, hits in zip(entries, cases, found, strict=True)
             if hits
         }
-        for entry, one in verdicts.items():
-            if one.refusal is None:
-                self._consequences.let(entry, one.case, one.hits)
+        through = [(entry, one) for entry, one in verdicts.items() if one.refusal is None]
+        await self._consequences.let(
+            self._pool, [(entry, finding(one.case, one.hits, nonce=entry.nonce)) for entry, one in through]
+        )
         return verdicts
 
     def _case(self, footing: Footing, standing: Standing, text: str, mentions: int, name: str | None) -> Case:
@@ -171,12 +173,11 @@ class Grants:
             raise Missing
         case = self._case(found[0], channel, words.text, summons.weight(words), None)
         [hits] = await self._judging.judge(tx, [case])
-        refused = refusal(hits)
-        if refused is not None:
-            self._consequences.refused(case, hits, words.seq)
-            raise refused
-        if hits:
-            self._consequences.follow(Found(case, hits, words))
+        reason = refusal(hits)
+        if reason is not None:  # the transaction comes to nothing, what follows does not
+            await self._consequences.follow(self._pool, [refused(case, hits, words.seq)])
+            raise reason
+        await self._consequences.follow_with(tx, finding(case, hits, words))
 
     async def _settle(self, entries: Sequence[Entry], standings: Mapping[tuple[UUID, UUID], Standing | None]) -> None:
         """What is to be done before somebody writes there first."""

@@ -188,8 +188,9 @@ async def update(app: Server, by: UUID, channel: UUID, given: dict[str, Any]) ->
     """Change what is given of a channel."""
     async with changing(app, channel) as change:
         standing = await change.standing(by, channel, "send")
-        if given.get("slow"):
-            raise Invalid("only channels of spaces are slow", field="slow")
+        for name in ("slow", "seats"):
+            if given.get(name):
+                raise Invalid("only channels of spaces have that", field=name)
         if standing.kind == "group" or given.keys() - {"disappears_after"}:
             check(standing.allowed, bits(["manage_channels"]))
         before = await channels.get(change.tx, channel)

@@ -30,6 +30,7 @@ class Hub:
     def leave(self, ctx: Context) -> None:
         """The socket speaks for nobody any more."""
         ctx.app.streams.leave_all(ctx)
+        ctx.app.rooms.went(ctx)
         session, ctx.session, ctx.outlines = ctx.session, None, None
         if session is None:
             return
@@ -44,6 +45,7 @@ class Hub:
         """Close all sockets of devices and API keys; how many there were."""
         ended = [ctx for login in logins for ctx in self._by_login.get(login, ())]
         for ctx in ended:
+            ctx.app.rooms.quit(ctx)
             ctx.end(refusal)
             self.leave(ctx)
         return len(ended)

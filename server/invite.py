@@ -18,7 +18,7 @@ from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.invite import Invite, InviteCreate
 from protocol.permission import bits
 from protocol.space import Space
-from server import attempt
+from server import attempt, friend, notification
 from server.access import may_shape
 from server.fact import Change, changing
 from server.rule import Bind, Rule, check
@@ -28,6 +28,7 @@ from storage import deed
 from storage import invite as invites
 from storage import member as members
 from storage import space as spaces
+from storage.notification import News
 
 if TYPE_CHECKING:
     from protocol.invite import Invitation
@@ -53,6 +54,21 @@ async def leading_to(ctx: Context, code: str) -> Invitation | None:
     tries = attempt.invites(ctx.user, ctx.address)
     await ctx.app.attempts.take(tries)
     found = await invites.leading(ctx.db, ctx.user, code)
+    if found is not None:
+        await ctx.app.attempts.give_back(tries)
+    return found
+
+
+def good_invite(field: str = "code") -> Rule:
+    """A good invite to a space that the viewer is in. Others are counted: who guesses is slowed down."""
+    return Rule(binds=(Bind(field, "invite", sendable, name="invite", in_context=True),))
+
+
+async def sendable(ctx: Context, code: str) -> Invite | None:
+    """An invite by which the viewer may let others in."""
+    tries = attempt.invites(ctx.user, ctx.address)
+    await ctx.app.attempts.take(tries)
+    found = await invites.good(ctx.db, ctx.user, code)
     if found is not None:
         await ctx.app.attempts.give_back(tries)
     return found
@@ -157,6 +173,20 @@ async def accept(app: Server, space: UUID, code: str, account: UUID) -> Space:
         found = await spaces.get(change.tx, space)
         assert found is not None
     return found
+
+
+async def send(rule: Ruling, code: str, user: UUID) -> None:
+    """Notify somebody of a way into a space; the space is held, and so are both accounts."""
+    me, tx = rule.me.account, rule.tx
+    if await invites.good(tx, me, code) is None:
+        raise Missing
+    await friend.check(rule.change, me, user)
+    await friend.check_opening(rule.change, me, user)
+    if await members.get(tx, rule.id, user) is not None:
+        raise Conflict("they are in this space already", field="user")
+    if await members.banned(tx, rule.id, user):
+        return  # as if they were told: who is kept out there is not for everybody to know
+    await notification.invite(rule.change, News(user, "invite", me, rule.id, code=code))
 
 
 async def _enter(app: Server, change: Change, invite: Invite, account: UUID) -> None:

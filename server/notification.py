@@ -12,6 +12,7 @@ Rule 4: a notification has no words, and counts are absolute.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -30,11 +31,16 @@ from protocol.notification import (
     Unread,
     UnreadNow,
 )
+from protocol.parts import parts
 from server.fact import Change, changing
+from server.tail import First
+from storage import invite as invites
 from storage import notification as notifications
+from storage import notification_hint as hinting
 from storage import notification_level as levels
 from storage import stream, summons
-from storage.notification import Hint, Listed, News
+from storage.notification import Listed, News
+from storage.notification_hint import Hint
 from storage.pool import Database, Transaction
 from storage.tail import Portion
 
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 
 FRIENDS: tuple[Kind, ...] = ("friend_request", "friend_accepted")
 _TRIES = 3
+_HELD = 200  # accounts at once
 
 
 # Telling; the streams of the accounts are held
@@ -72,10 +79,24 @@ async def notify(change: Change, news: Sequence[News]) -> None:
             space=one.space,
             channel=one.channel,
             message=one.seq,
+            invitation=await invites.leading(change.tx, one.account, one.code) if one.code is not None else None,
         )
         change.tell(
             NotificationCreated(stream=one.account, seq=id, notification=notification, counts=counts[one.account])
         )
+
+
+async def invite(change: Change, one: News) -> None:
+    """Notify somebody of an invite, unless they have a good one to that space by the same account."""
+    assert one.space is not None
+    if not await notifications.invited(change.tx, one.account, one.space, one.by):
+        await tell_removed(change, await notifications.invites(change.tx, one.account, one.space, one.by))
+        await notify(change, [one])
+
+
+async def enter(change: Change, space: UUID, account: UUID) -> None:
+    """An account is in a space now: whoever has invited it there is answered."""
+    await tell_removed(change, await notifications.invites(change.tx, account, space))
 
 
 async def tell_removed(change: Change, removed: Mapping[UUID, Sequence[int]]) -> None:
@@ -132,10 +153,12 @@ class Notices:
         hints = await self._hints(tx, portions)
         called = [(one.span.channel, message.seq) for one in portions for message in _loud(one) if _calls(message)]
         concerned = await notifications.concerned(tx, deleted) if deleted else []
+        if len(concerned) > _HELD:
+            raise First(partial(self._remove, concerned, deleted))
         if not hints and not concerned and not called:
             return
         if hints or called:
-            await notifications.hold_places(tx, list({*(one.channel for one in hints), *(one for one, _ in called)}))
+            await hinting.hold_places(tx, list({*(one.channel for one in hints), *(one for one, _ in called)}))
         if called:
             await summons.write(tx, called)
         places = await stream.lock(tx, {*concerned, *(one.account for one in hints)})
@@ -144,6 +167,12 @@ class Notices:
         await notify(change, await self._judged(change, [one for one in hints if change.holds(one.account)]))
         await change.record()
         tx.then(lambda: self._app.streams.committed(change.batches))
+
+    async def _remove(self, concerned: Sequence[UUID], deleted: Sequence[tuple[UUID, int]]) -> None:
+        """What many have about messages that were taken back, a few accounts at a time; again it finds nothing."""
+        for some in parts(concerned, _HELD):
+            async with changing(self._app, *some) as change:
+                await tell_removed(change, await notifications.about(change.tx, some, deleted))
 
     async def _hints(self, tx: Transaction, portions: Sequence[Portion]) -> list[Hint]:
         """Most messages mention and answer nobody: then nothing is asked."""
@@ -155,11 +184,13 @@ class Notices:
             for channel, one in loud
             if one.reply_to is not None and (channel, one.seq) in created
         ]
-        return await notifications.hints(tx, mentioning, replies) if mentioning or replies else []
+        found = await hinting.hints(tx, mentioning, replies) if mentioning or replies else []
+        new = [(channel, one.seq, one.author) for channel, one in loud if (channel, one.seq) in created]
+        return [*found, *(await hinting.following(tx, new) if new else ())]
 
     async def _judged(self, change: Change, hints: Sequence[Hint]) -> list[News]:
         """What of this becomes a notification: one of a message for an account, of what they see and want to know."""
-        new = await notifications.think_of(change.tx, hints) if hints else []
+        new = await hinting.think_of(change.tx, hints) if hints else []
         first = {(one.account, one.channel, one.seq): one for one in reversed(new)}
         return await _news(self._app, change, sorted(first.values(), key=lambda one: (one.channel, one.seq)))
 
@@ -178,7 +209,7 @@ def _calls(message: Message) -> bool:
 
 async def _news(app: Server, change: Change, found: Sequence[Hint]) -> list[News]:
     """Of what they see and want to know."""
-    wanted = await notifications.wanted(change.tx, found) if found else []
+    wanted = await hinting.wanted(change.tx, found) if found else []
     if not wanted:
         return []
     seen = await app.structures.look(change.tx, [one.channel for one in wanted], [one.account for one in wanted])

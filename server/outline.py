@@ -32,10 +32,12 @@ from protocol.sticker import Sticker
 from server import access
 from server.audience import Stream
 from server.core import frame
+from server.follower import Followers
 from server.queue import Queues
 from storage import member as members
 from storage import space as spaces
 from storage.pool import Pool
+from storage.space import State
 
 if TYPE_CHECKING:
     from server.access import Member
@@ -50,6 +52,7 @@ _AT_ONCE = 500
 _EVERY, _OVERLAP = 1.0, 15.0
 _AGAIN = 0.5
 LISTED = 100
+_NONE = State(members=0, reported=0, access=0)
 
 
 class Outline(Struct, frozen=True):
@@ -139,7 +142,7 @@ class Outlines:
         self._lasts: dict[UUID, int] = {}
         self._looked = asyncio.get_running_loop().time()
         self._sizes: dict[UUID, int] = {}
-        self._queues = Queues(pool, structures)
+        self._queues, self._followers = Queues(pool, structures), Followers(pool)
         streams.changed = self._has_changed
 
     async def seen(self, account: UUID, after: UUID | None = None, limit: int = LISTED) -> Seen:
@@ -193,26 +196,31 @@ class Outlines:
         while self._changed:
             id, space = self._changed.popitem()
             self.telling = True
-            audience = [ctx for ctx in space.audience if ctx.outlines is not None and id in ctx.outlines]
+            audience = _told_of(space)
             try:
-                count = (await spaces.sizes(self._pool, [id])).get(id, 0) if audience else 0
-                for some in parts(audience, _AT_ONCE):
-                    await self._compare(id, count, some)
+                await self._compare_all(id, audience)
             except Refusal:
                 self._changed.setdefault(id, space)
                 raise
             finally:
                 self.telling = False
 
-    async def _compare(self, space: UUID, count: int, some: Sequence[Context]) -> None:
+    async def _compare_all(self, space: UUID, audience: Sequence[Context]) -> list[Context]:
+        """Those of an audience who are in the space still, and know now what they see."""
+        count = (await spaces.sizes(self._pool, [space])).get(space, 0) if audience else 0
+        return [ctx for some in parts(audience, _AT_ONCE) for ctx in await self._compare(space, count, some)]
+
+    async def _compare(self, space: UUID, count: int, some: Sequence[Context]) -> list[Context]:
         accounts = [ctx.session.account if ctx.session is not None else UUID(int=0) for ctx in some]
         found = await self._structures.residents(self._pool, [space] * len(some), accounts)
         told: dict[tuple[str, str], bytes] = {}
+        still = []
         for ctx, account, resident in zip(some, accounts, found, strict=True):
             if resident is None or ctx.session is None or ctx.session.account != account or ctx.outlines is None:
                 continue
             was, now = ctx.outlines[space], resident.structure.seen_by(resident.member)
             ctx.outlines[space] = now
+            still.append(ctx)
             if was.version == now.version or not ctx.session.allows("space.get"):
                 continue
             key = was.version, now.version
@@ -220,6 +228,7 @@ class Outlines:
                 told[key] = frame(1, encode(difference(was, now, count)))
             ctx.socket.push(told[key])
             await asyncio.sleep(0)
+        return still
 
     # Where there is something new
 
@@ -229,30 +238,49 @@ class Outlines:
         if not ids:
             return
         now = asyncio.get_running_loop().time()
+        seconds = now - self._looked + _OVERLAP
         news: dict[UUID, list[Last]] = {}
-        found = await spaces.lasts(self._pool, ids, now - self._looked + _OVERLAP)
+        found = await spaces.lasts(self._pool, ids, seconds)
         for space, last in found:
             if self._lasts.get(last.channel, 0) < last.seq:
                 news.setdefault(space, []).append(last)
+        threads = await self._followers.look(ids, seconds)
         self._lasts, self._looked = {last.channel: last.seq for _, last in found}, now
         states = await spaces.states(self._pool, ids)
-        sizes = {id: members for id, (members, _) in states.items()}
         for stream in followed:
-            before, count = self._sizes.get(stream.id), sizes.get(stream.id, 0)
-            if stream.id in news or (before is not None and before != count):
-                await self._tell(stream, news.get(stream.id, []), count)
-        self._sizes = sizes
-        await self._queues.look(followed, {id: moved for id, (_, moved) in states.items()})
+            before, state = self._sizes.get(stream.id), states.get(stream.id, _NONE)
+            moved = stream.id in news or (before is not None and before != state.members)
+            audience = await self._audience(stream, state.access) if moved or stream.id in threads else []
+            if moved:
+                await self._tell(stream.id, news.get(stream.id, []), state.members, audience)
+            if stream.id in threads:
+                await self._followers.tell(stream.id, threads[stream.id], audience)
+        self._sizes = {id: state.members for id, state in states.items()}
+        await self._queues.look(followed, {id: state.reported for id, state in states.items()})
 
-    async def _tell(self, stream: Stream, lasts: Sequence[Last], count: int) -> None:
+    async def _audience(self, space: Stream, access: int) -> list[Context]:
+        """Who was told of a space, and knows what they see there as of an access version that was read just now.
+
+        It is looked at again, if that is newer than what this process has heard of, or not yet worked off.
+        """
+        found = _told_of(space)
+        if space.access >= access and space.repairing is None and space.id not in self._changed:
+            return found
+        return await self._compare_all(space.id, found)
+
+    async def _tell(self, space: UUID, lasts: Sequence[Last], count: int, audience: Sequence[Context]) -> None:
         told: dict[str, bytes] = {}
-        for some in parts([ctx for ctx in stream.audience if ctx.outlines is not None], _AT_ONCE):
+        for some in parts(audience, _AT_ONCE):
             for ctx in some:
-                seen = ctx.outlines.get(stream.id) if ctx.outlines is not None else None
+                seen = ctx.outlines.get(space) if ctx.outlines is not None else None
                 if seen is None or ctx.session is None or not ctx.session.allows("space.get"):
                     continue
                 if seen.version not in told:
                     visible = [last for last in lasts if last.channel in seen.channels]
-                    told[seen.version] = frame(1, encode(SpaceMoved(space=stream.id, members=count, lasts=visible)))
+                    told[seen.version] = frame(1, encode(SpaceMoved(space=space, members=count, lasts=visible)))
                 ctx.socket.push(told[seen.version])
             await asyncio.sleep(0)
+
+
+def _told_of(space: Stream) -> list[Context]:
+    return [ctx for ctx in space.audience if ctx.outlines is not None and space.id in ctx.outlines]

@@ -16,7 +16,7 @@ from storage import member as members
 from storage import space as spaces
 from storage import stream as streams
 from storage.pool import Database
-from storage.stream import Place
+from storage.stream import GONE, Place
 
 _SPACES, _THREADS = 200, 5000
 _HISTORY = bits(["history"])
@@ -34,15 +34,15 @@ class Reach:
         others = set(wanted) - {place.id for place in found}
         return [*found, *await self.watchable(db, account, sorted(others), "history")] if others else found
 
-    async def among(self, db: Database, account: UUID, wanted: Sequence[UUID]) -> list[Place]:
-        """Those of these streams that an account may hear."""
+    async def among(self, db: Database, account: UUID, wanted: Sequence[UUID], *needs: Permission) -> list[Place]:
+        """Those of these streams that an account may hear; channels of spaces with these permissions."""
         found = await streams.places_among(db, account, wanted)
         others = set(wanted) - {place.id for place in found}
-        return [*found, *await self.watchable(db, account, sorted(others))] if others else found
+        return [*found, *await self.watchable(db, account, sorted(others), *needs)] if others else found
 
-    async def place(self, db: Database, account: UUID, stream: UUID) -> Place | None:
-        """A stream, if the account may hear it."""
-        found = await self.among(db, account, [stream])
+    async def place(self, db: Database, account: UUID, stream: UUID, *needs: Permission) -> Place | None:
+        """A stream, if the account may hear it; a channel of a space with these permissions."""
+        found = await self.among(db, account, [stream], *needs)
         return found[0] if found else None
 
     async def watchable(self, db: Database, account: UUID, channels: Sequence[UUID], *needs: Permission) -> list[Place]:
@@ -54,16 +54,33 @@ class Reach:
             if footing.space is not None and not bits(needs) & ~standing.allowed
         ]
 
-    async def audience(
-        self, db: Database, stream: UUID, guard: UUID | None, accounts: Sequence[UUID]
-    ) -> tuple[int, set[UUID]]:
-        """A stream's access version, and who of these accounts may hear it under that one, or a newer."""
-        access = await streams.access(db, stream)
-        if stream == guard:
-            seats = await spaces.seats(db, [stream] * len(accounts), accounts)
-            return access, {seat.account for seat in seats if seat is not None}
-        found = await self._structures.look(db, [stream] * len(accounts), accounts)
-        return access, {account for account, one in zip(accounts, found, strict=True) if one is not None}
+    async def audiences(
+        self, db: Database, asked: Sequence[tuple[UUID, UUID | None, Sequence[UUID]]]
+    ) -> list[tuple[int, set[UUID]]]:
+        """Of streams, with their guards: the access version, and who of accounts may hear it under that, or a newer."""
+        versions = await streams.accesses(db, [stream for stream, _, _ in asked])
+        seats = [(stream, account) for stream, guard, accounts in asked if stream == guard for account in accounts]
+        others = [(stream, account) for stream, guard, accounts in asked if stream != guard for account in accounts]
+        heard = await self._seated(db, seats) | await self._seeing(db, others)
+        return [
+            (versions.get(stream, GONE), {account for account in accounts if (stream, account) in heard})
+            for stream, _, accounts in asked
+        ]
+
+    @staticmethod
+    async def _seated(db: Database, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+        """Spaces and accounts that are in them."""
+        if not pairs:
+            return set()
+        found = await spaces.seats(db, [space for space, _ in pairs], [account for _, account in pairs])
+        return {pair for pair, seat in zip(pairs, found, strict=True) if seat is not None}
+
+    async def _seeing(self, db: Database, pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+        """Channels and accounts that see them."""
+        if not pairs:
+            return set()
+        found = await self._structures.look(db, [channel for channel, _ in pairs], [account for _, account in pairs])
+        return {pair for pair, standing in zip(pairs, found, strict=True) if standing is not None}
 
     async def readable(self, db: Database, account: UUID, among: Sequence[UUID] | None = None) -> list[UUID]:
         """The channels whose messages an account may read now; `among`: only of these."""

@@ -33,7 +33,8 @@ class Bind(Struct, frozen=True):
     `load(db, viewer, id)` finds it, or `load(ctx, id)` if it is `in_context`; a child of what an earlier bind found,
     `within`, by `load(…, parent, id)`. `at_once` knows it without asking the database, or says None. `needs` are
     permissions, as bits, that the viewer must have there. What is `optional` is None where it is not found: the handler
-    refuses it, or knows an answer without it. No id at all is None, too.
+    refuses it, or knows an answer without it. No id at all is None, too; what is `anywhere` is looked for also where
+    `within` is no id: `load` is told None instead of the parent.
     """
 
     field: str
@@ -45,6 +46,7 @@ class Bind(Struct, frozen=True):
     optional: bool = False
     in_context: bool = False
     needs: int = 0
+    anywhere: bool = False
 
     @property
     def argument(self) -> str:
@@ -69,7 +71,7 @@ class Bind(Struct, frozen=True):
             return None
         found = self.known(ctx, frame)
         parent = (resolved[self.within],) if self.within else ()
-        if found is None and None not in parent:
+        if found is None and (self.anywhere or None not in parent):
             found = await self._find(ctx, *parent, id)
         if found is None and not self.optional:
             raise Missing

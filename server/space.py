@@ -250,7 +250,8 @@ async def enter(app: Server, space: UUID, account: UUID) -> Space:
     async with changing(app, space, account) as change:
         if not change.holds(space) or await spaces.enterable(change.tx, account, space) is None:
             raise Missing
-        await admit(change, space, account, account, None)
+        if await admit(change, space, account, account, None):
+            await deed.note(change.tx, space, account, "member.joined", account, None, None, "")
         found = await spaces.get(change.tx, space)
         assert found is not None
     return found
@@ -269,6 +270,7 @@ async def admit(change: Change, space: UUID, account: UUID, by: UUID, role: UUID
     found = await spaces.get(change.tx, space)
     assert found is not None
     change.tell(SpaceJoined(stream=account, seq=change.next(account), space=found, by=by))
+    await notification.enter(change, space, account)
     return True
 
 

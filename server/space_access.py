@@ -137,12 +137,13 @@ async def _banned(ctx: Context, space: Resident, user: UUID) -> User | None:
 
 
 def report_in(field: str = "report", within: str = "space") -> Rule:
-    """A report in the queue of that space which this moderator sees."""
-    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True),))
+    """A report in the queue of that space, or without one in that of the server, which this moderator sees."""
+    return Rule(binds=(Bind(field, "report", _report_of, within=within, in_context=True, anywhere=True),))
 
 
-async def _report_of(ctx: Context, space: Resident, report: UUID) -> ReportDetail | None:
-    return await reports.get(ctx.db, space.eyes, report)
+async def _report_of(ctx: Context, space: Resident | None, report: UUID) -> ReportDetail | None:
+    eyes = space.eyes if space is not None else await reports.moderating(ctx.db, ctx.user)
+    return await reports.get(ctx.db, eyes, report) if eyes is not None else None
 
 
 def automod_in(field: str = "rule", within: str = "space") -> Rule:

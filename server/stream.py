@@ -25,6 +25,7 @@ from server.arrival import Arrivals
 from server.audience import Batch, Stream
 from server.core import frame
 from server.head import Heads
+from server.look import Looks
 from storage import stream as storage
 from storage.pool import Pool
 from storage.stream import Place
@@ -50,10 +51,13 @@ class Streams:
 
     def __init__(self, pool: Pool, vital: Pool, carrier: Carrier, reach: Reach) -> None:
         """`vital`: for what holds up everybody who hears a stream; `pool`: for those who come."""
-        self._pool, self._carrier, self._reach = vital, carrier, reach
+        self._pool, self._carrier = vital, carrier
+        self._looks = Looks(vital, reach)
         self._streams: dict[UUID, Stream] = {}
         self._guarded: defaultdict[UUID, set[Stream]] = defaultdict(set)
         self.changed: Callable[[Stream], None] = lambda stream: None  # what is allowed in a space
+        self.checked: Callable[[UUID], None] = lambda stream: None  # somebody may have lost a right there
+        self.kept: Callable[[UUID], bool] = lambda stream: False  # whether it is followed though nobody hears it
         self._tasks: set[asyncio.Task[None]] = set()
         self._heads = Heads(vital, self._streams, self.take, self._behind)
         self._recent_bytes = 0
@@ -148,6 +152,8 @@ class Streams:
     def _repair(self, stream: Stream, batch: Batch) -> None:
         if batch.access > stream.access:
             stream.page = None
+            if stream.is_space:
+                self._look_again(stream)
         stream.waiting.append(batch)
         if stream.news is not None:
             stream.news.set()
@@ -187,6 +193,7 @@ class Streams:
 
     async def _check_audience(self, stream: Stream) -> None:
         """Let go of sockets whose accounts are no longer in the channel; also of those that come meanwhile."""
+        asked = list(stream.waiting)
         checked: set[Context] = set()
         versions: list[int] = []
         fresh = stream.audience
@@ -197,22 +204,22 @@ class Streams:
             fresh = [ctx for ctx in stream.audience if ctx not in checked]
         stream.access = max(stream.access, min(versions))
         stream.page = None
+        self.checked(stream.id)
         if stream.is_space:
-            self._look_again(stream)
-        for one in stream.waiting:  # what was asked for by a version that no fact has is done
+            self.changed(stream)
+        for one in asked:  # what was asked for by a version that no fact has is done; what came meanwhile may have one
             one.access = min(one.access, stream.access)
 
     def _look_again(self, space: Stream) -> None:
-        """Somebody has lost a right in a space: in its channels, too."""
+        """Somebody has lost a right in a space: in its channels, too; all of them are looked at together."""
         for stream in self._guarded.get(space.id, set()) - {space}:
             self._repair(stream, Batch(stream.id, stream.access + 1, 0, ()))
-        self.changed(space)
 
     async def _check_some(self, stream: Stream, some: Sequence[Context]) -> int:
         """Let go of those of these that are not in the channel; under which access version that was read."""
         sessions = {ctx: ctx.session for ctx in some if ctx.session is not None}
         accounts = list({session.account for session in sessions.values()})
-        access, members = await self._reach.audience(self._pool, stream.id, stream.guard, accounts)
+        access, members = await self._looks.audience(stream, accounts)
         for ctx, session in sessions.items():
             if session.account not in members and ctx.session is session:
                 stream.let_go(ctx)
@@ -240,6 +247,7 @@ class Streams:
         stream.waiting.clear()
         if self._streams.get(stream.id) is stream:
             self._drop(stream)
+        self.checked(stream.id)
         for ctx in stream.audience:
             stream.let_go(ctx)
             if not gone:
@@ -345,7 +353,7 @@ class Streams:
         for stream in list(self._streams.values()):
             if stream.sockets or stream.silent or stream.late or stream.coming or stream.repairing is not None:
                 continue
-            if now - stream.alone_since > _KEPT_WITHOUT_AUDIENCE:
+            if now - stream.alone_since > _KEPT_WITHOUT_AUDIENCE and not self.kept(stream.id):
                 self._drop(stream)
         pages = sum(stream.page.bytes for stream in self._streams.values() if stream.page is not None)
         if self._recent_bytes + pages > _KEPT_BYTES_IN_ALL:
@@ -366,6 +374,7 @@ class Streams:
     async def stop(self) -> None:
         """Deliver nothing more."""
         await self._arrivals.stop()
+        await self._looks.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

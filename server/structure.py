@@ -51,6 +51,7 @@ class Structure:
             for channel, found in layout.overwrites.items()
         }
         self._named = {one.target for found in layout.overwrites.values() for one in found if one.member}
+        self._overwritten = {one.target for found in layout.overwrites.values() for one in found}
         self._seen: dict[Hashable, Outline] = {}
 
     @property
@@ -76,6 +77,13 @@ class Structure:
     def hidden_from(self, member: Member) -> frozenset[UUID]:
         """Channels that a member does not see."""
         return frozenset(id for id in self.channels if not self.allowed(member, id) & access.VIEW)
+
+    def matters(self, role: UUID, member: Member) -> bool:
+        """Whether a member may do more or less anywhere with a role than without it."""
+        others = 0
+        for one in member.roles:
+            others |= one.permissions if one.id != role else 0
+        return bool(self.roles[role].permissions & ~others) or role in self._overwritten
 
     def public(self, channel: UUID) -> bool:
         """Whether everybody in the space sees a channel whom nothing but everyone's role says so."""

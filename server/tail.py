@@ -7,6 +7,7 @@ Rule 1: whatever the workers write, and how far the channel is then, are one tra
 Rule 2: everybody's turn comes: of each channel some facts at a time, and who has more comes again behind the others.
 Rule 3: while the process is busy, this takes a small share of its time, and what it is behind with comes later.
 Rule 4: a fact at which a worker fails, also alone, is left out by that worker, and logged: it holds up nothing.
+Rule 5: a transaction holds few accounts: facts that concern many are worked on in several.
 """
 
 from __future__ import annotations
@@ -32,10 +33,22 @@ Worker = Callable[[Transaction, Sequence[Portion]], Awaitable[None]]
 _EVERY = 0.25
 _SWEEP_EVERY, _SWEPT = 2.0, 2000
 _CHANNELS, _FACTS, _LEAST = 100, 1000, 20
-_MOST_WAITING = 50_000
+_MOST_WAITING, _CONCERNED = 50_000, 200
 _AGAIN, _LONGEST = 0.5, 5.0
 _BUSY, _SHARE = 0.6, 0.12  # of one core; of the time, while it is busy
 _NONE = UUID(int=0)
+
+
+class First(Exception):
+    """A worker has something to do before it can work on these facts, in transactions of its own, perhaps twice."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]]) -> None:
+        super().__init__("something is to be done first")
+        self.work = work
+
+
+class TooMany(Exception):
+    """Facts that concern too many accounts for one transaction."""
 
 
 class Pace:
@@ -130,7 +143,7 @@ class Tail:
         """Those of these behind which there is more."""
         facts = max(_LEAST, _FACTS // len(channels))
         try:
-            return await self._once(channels, facts)
+            return await self._bounded(channels, facts)
         except (Refusal, asyncio.CancelledError):
             raise
         except Exception:
@@ -140,20 +153,35 @@ class Tail:
     async def _alone(self, channel: UUID, facts: int) -> Sequence[UUID]:
         """One channel; where that fails, too, one fact after the other."""
         try:
-            return await self._once([channel], facts)
+            return await self._bounded([channel], facts)
         except (Refusal, asyncio.CancelledError):
             raise
         except Exception:
             left: Sequence[UUID] = [channel]
             for _ in range(facts):
-                left = left and await self._once([channel], 1, careful=True)
+                left = left and await self._bounded([channel], 1, careful=True)
             return left
+
+    async def _bounded(self, channels: Sequence[UUID], facts: int, *, careful: bool = False) -> Sequence[UUID]:
+        """In one transaction, or in as many as it takes, so that none holds too many accounts."""
+        try:
+            return await self._once(channels, facts, careful=careful)
+        except TooMany:
+            half = len(channels) // 2
+        except First as first:
+            await first.work()
+            return await self._bounded(channels, facts, careful=careful)
+        if not half:
+            return await self._bounded(channels, facts // 2)
+        return [*await self._bounded(channels[:half], facts), *await self._bounded(channels[half:], facts)]
 
     async def _once(self, channels: Sequence[UUID], facts: int, *, careful: bool = False) -> Sequence[UUID]:
         """One transaction. `careful`: who fails is left out."""
         async with self._pool.transaction() as tx:
             held = await tail.take(tx, channels, facts)
             portions = await self._portions(tx, held.spans)
+            if (len(channels) > 1 or facts > 1) and _concerned(portions) > _CONCERNED:
+                raise TooMany
             for worker in self.workers if portions else ():
                 await (self._carefully(worker, tx, portions) if careful else worker(tx, portions))
             if portions:
@@ -187,7 +215,7 @@ class Tail:
         try:
             async with tx.part():
                 await worker(tx, portions)
-        except PASSING:
+        except (First, *PASSING):
             raise
         except Exception:
             self.left_out += 1
@@ -198,3 +226,12 @@ class Tail:
         self.facts += sum(one.span.last - one.span.after for one in portions)
         oldest = min((one.created[0].sent_at for one in portions if one.created), default=None)
         self.lag = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
+
+
+def _concerned(portions: Sequence[Portion]) -> int:
+    """How many accounts are mentioned or answered, at most."""
+    return sum(
+        len(message.mentions) + (message.reply_to is not None)
+        for one in portions
+        for message in (*one.created, *one.changed)
+    )

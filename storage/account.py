@@ -322,6 +322,9 @@ async def erase(db: Database, account: UUID) -> dict[str, int]:
         "presence",
         "notification",
         "notification_level",
+        "consequence",
+        "ring",
+        "hush",
     ):
         tag = await db.execute(f"DELETE FROM {table} WHERE account = $1", account)
         erased[table] = int(tag.split()[-1])

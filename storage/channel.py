@@ -13,7 +13,7 @@ from storage.pool import Database, Row, Transaction
 # Of a table that goes by `c`.
 COLUMNS = """
     c.id, c.kind, c.name, c.topic, c.description, c.avatar, c.open, c.owner, c.members, c.created_at, c.space, c.parent,
-    c.position, c.slow, c.disappears_after, c.keeps_for
+    c.position, c.slow, c.seats, c.disappears_after, c.keeps_for
 """
 
 
@@ -34,6 +34,7 @@ def channel(row: Row) -> Channel:
         parent=row["parent"],
         position=row["position"],
         slow=row["slow"],
+        seats=row["seats"],
         disappears_after=row["disappears_after"],
         keeps_for=row["keeps_for"],
     )
@@ -74,8 +75,9 @@ async def create(tx: Transaction, kind: str, id: UUID, creator: UUID, **fields: 
     await tx.execute(
         """
         INSERT INTO channel
-               (id, kind, name, topic, description, avatar, open, owner, creator, nonce, space, parent, slow, position)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, CASE WHEN $11::uuid IS NULL THEN 0 ELSE
+               (id, kind, name, topic, description, avatar, open, owner, creator, nonce, space, parent, slow, seats,
+                position)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $11::uuid IS NULL THEN 0 ELSE
                (SELECT coalesce(max(position), -1) + 1 FROM channel WHERE space = $11 AND kind <> 'thread') END)
         """,
         id,
@@ -91,6 +93,7 @@ async def create(tx: Transaction, kind: str, id: UUID, creator: UUID, **fields: 
         fields.get("space"),
         fields.get("parent"),
         fields.get("slow", 0),
+        fields.get("seats", 0),
     )
 
 
@@ -184,7 +187,7 @@ async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
     await tx.execute(
         """
         UPDATE channel SET name = $2, topic = $3, description = $4, avatar = $5, open = $6, slow = $7,
-               disappears_after = $8, keeps_for = $9
+               disappears_after = $8, keeps_for = $9, seats = $10
          WHERE id = $1
         """,
         id,
@@ -196,4 +199,5 @@ async def update(tx: Transaction, id: UUID, changed: Channel) -> None:
         changed.slow,
         changed.disappears_after,
         changed.keeps_for,
+        changed.seats,
     )

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from storage.pool import Database, Transaction
 
-Kind = Literal["poll", "disappearing", "retention"]
+Kind = Literal["poll", "disappearing", "retention", "call"]
 TAKEN = 15  # seconds: longer than the journal tries to store a message
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from protocol.audit import AuditEntry
+from protocol.audit import AuditEntry, ExportedDeed
 from protocol.ballot import PollOption
 from protocol.channel import ExportedChannel
 from protocol.draft import Draft
@@ -49,6 +49,17 @@ async def audit(db: Database, account: UUID, after: str, limit: int) -> list[tup
     """What concerned its security, newest first."""
     found = await audits.entries(db, account, int(after) if after else None, limit)
     return [(str(number), entry) for number, entry in found]
+
+
+async def deeds(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedDeed]]:
+    """What it has done in spaces, oldest first."""
+    rows = await db.fetch(
+        "SELECT id, space, at, action, target, reason FROM deed WHERE by = $1 AND id > $2 ORDER BY id LIMIT $3",
+        account,
+        int(after or 0),
+        limit,
+    )
+    return [(str(row["id"]), ExportedDeed(**dict(list(row.items())[1:]))) for row in rows]
 
 
 async def channels(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, ExportedChannel]]:
@@ -231,7 +242,7 @@ async def files(db: Database, account: UUID, after: str, limit: int) -> list[tup
 async def notifications(db: Database, account: UUID, after: str, limit: int) -> list[tuple[str, Notification]]:
     """What it was notified of, oldest first."""
     rows = await db.fetch(
-        f"SELECT {notified.COLUMNS} FROM notification n WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        f"SELECT {notified.COLUMNS} FROM {notified.FROM} WHERE n.account = $1 AND n.id > $2 ORDER BY n.id LIMIT $3",
         account,
         int(after or 0),
         limit,
@@ -270,7 +281,10 @@ def _own(message: Message) -> Message:
     if poll is not None:
         options = [PollOption(text=one.text) for one in poll.options]
         poll = msgspec.structs.replace(poll, options=options, voters=0)
-    return msgspec.structs.replace(message, reactions=[], poll=poll)
+    call = message.call
+    if call is not None:
+        call = msgspec.structs.replace(call, people=[])
+    return msgspec.structs.replace(message, reactions=[], poll=poll, call=call)
 
 
 def _id(after: str) -> UUID:

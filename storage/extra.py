@@ -7,8 +7,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.ballot import Poll
+from protocol.content import Forwarded
 from protocol.file import Attached
-from protocol.message import Forwarded
 from protocol.sticker import SentSticker
 
 

@@ -15,12 +15,12 @@ from storage.pool import Database, Row, Transaction
 # Of a table that goes by `i`.
 COLUMNS = "i.code, i.space, i.by, i.role, i.uses, i.most, i.vanity, i.expires_at, i.created_at"
 MOST = 50
-_GOOD = "(i.expires_at IS NULL OR i.expires_at > now()) AND (i.most IS NULL OR i.uses < i.most)"
+GOOD = "(i.expires_at IS NULL OR i.expires_at > now()) AND (i.most IS NULL OR i.uses < i.most)"
 # For an account $1: it is not kept out, and the invite is good or it is in already.
 _LEADING = f"""
       FROM invite i JOIN space p ON p.id = i.space AND p.deleted_at IS NULL
       LEFT JOIN space_member m ON m.space = p.id AND m.account = $1
-     WHERE i.code = $2 AND (m.account IS NOT NULL OR {_GOOD})
+     WHERE i.code = $2 AND (m.account IS NOT NULL OR {GOOD})
        AND NOT EXISTS (SELECT FROM ban b WHERE b.space = p.id AND b.account = $1)
 """
 
@@ -84,6 +84,19 @@ async def beside(db: Database, viewer: UUID, code: str) -> Invite | None:
     return invite(row) if row else None
 
 
+async def good(db: Database, viewer: UUID, code: str) -> Invite | None:
+    """An invite to a space that the viewer is in, by which others may enter."""
+    row = await db.fetchrow(
+        f"""
+        SELECT {COLUMNS} FROM invite i JOIN space p ON p.id = i.space AND p.deleted_at IS NULL
+          JOIN space_member m ON m.space = p.id AND m.account = $1 WHERE i.code = $2 AND {GOOD}
+        """,
+        viewer,
+        code.lower(),
+    )
+    return invite(row) if row else None
+
+
 async def made_with(db: Database, by: UUID, nonce: UUID) -> Invite | None:
     """The invite that this nonce has made."""
     row = await db.fetchrow(f"SELECT {COLUMNS} FROM invite i WHERE i.by = $1 AND i.nonce = $2", by, nonce)
@@ -95,7 +108,7 @@ async def listing(db: Database, space: UUID, by: UUID | None, after: str | None,
     at, code = _read_cursor(after)
     rows = await db.fetch(
         f"""
-        SELECT {COLUMNS} FROM invite i WHERE i.space = $1 AND (i.created_at, i.code) < ($3, $4) AND {_GOOD}
+        SELECT {COLUMNS} FROM invite i WHERE i.space = $1 AND (i.created_at, i.code) < ($3, $4) AND {GOOD}
            AND ($2::uuid IS NULL OR (i.by = $2 AND NOT i.vanity))
          ORDER BY i.created_at DESC, i.code DESC LIMIT $5
         """,
@@ -126,14 +139,14 @@ async def room(tx: Transaction, space: UUID, by: UUID) -> int:
     """How many more somebody may make; those that have been good for nothing for long go."""
     await tx.execute(
         f"""
-        DELETE FROM invite i WHERE i.space = $1 AND i.by = $2 AND NOT ({_GOOD})
+        DELETE FROM invite i WHERE i.space = $1 AND i.by = $2 AND NOT ({GOOD})
            AND coalesce(i.expires_at, i.created_at) < now() - interval '1 day'
         """,
         space,
         by,
     )
     count: int = await tx.fetchval(
-        f"SELECT count(*) FROM invite i WHERE i.space = $1 AND i.by = $2 AND NOT i.vanity AND {_GOOD}", space, by
+        f"SELECT count(*) FROM invite i WHERE i.space = $1 AND i.by = $2 AND NOT i.vanity AND {GOOD}", space, by
     )
     return MOST - count
 

@@ -1,4 +1,4 @@
-"""link: previews of pages, remembered in Redis for a while. Keys are hashes: who reads them learns no link.
+"""link: previews of pages, remembered in Redis for a while, under hashes of their URLs.
 
 Rule: at most so many are kept; the oldest go. Without Redis nothing is remembered, and pages are asked again.
 """

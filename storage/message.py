@@ -9,8 +9,16 @@ from uuid import UUID
 import msgspec
 
 from protocol.ballot import Poll
+from protocol.content import Call, Forwarded, ReactionCount
 from protocol.file import Attached
-from protocol.message import Forwarded, Message, Messages, ReactionCount, Reader, Readers, Revision, Revisions
+from protocol.message import (
+    Message,
+    Messages,
+    Reader,
+    Readers,
+    Revision,
+    Revisions,
+)
 from protocol.parts import PAGE_BYTES, fitting
 from protocol.sticker import SentSticker
 from storage.pool import Database, Row
@@ -20,7 +28,7 @@ from storage.standing import ACCESS, Standing
 COLUMNS = """
     m.seq, m.author, m.sent_at, m.text, m.reply_to, m.mentions, m.hashtags, m.silent, m.forwarded, m.edited_at,
     m.deleted_at, m.pinned_at, m.reactions, m.poll, m.expires_at, m.thread,
-    m.mention_roles, m.mention_everyone, m.sticker, m.files
+    m.mention_roles, m.mention_everyone, m.sticker, m.files, m.call
 """
 IN_VIEW = "NOT EXISTS (SELECT FROM hidden h WHERE h.channel = m.channel AND h.account = $1 AND h.seq = m.seq)"
 _ABOUT = ("revision", "mention", "reaction", "vote", "summons", "file_use")  # tables of what goes with a message
@@ -30,6 +38,7 @@ _forwarded = msgspec.json.Decoder(Forwarded).decode
 _sticker = msgspec.json.Decoder(SentSticker).decode
 _poll = msgspec.json.Decoder(Poll).decode
 _files = msgspec.json.Decoder(list[Attached]).decode
+_call = msgspec.json.Decoder(Call).decode
 
 
 def message(row: Row) -> Message:
@@ -55,6 +64,7 @@ def message(row: Row) -> Message:
         mention_roles=row["mention_roles"] or [],
         mention_everyone=row["mention_everyone"],
         sticker=_sticker(row["sticker"]) if row["sticker"] else None,
+        call=_call(row["call"]) if row["call"] else None,
     )
 
 
@@ -275,7 +285,7 @@ async def delete(db: Database, channel: UUID, seqs: Sequence[int]) -> None:
         """
         UPDATE message SET text = '', reply_to = NULL, mentions = NULL, hashtags = NULL, silent = false,
                forwarded = NULL, edited_at = NULL, pinned_at = NULL, reactions = NULL, poll = NULL, expires_at = NULL,
-               thread = NULL, mention_roles = NULL, mention_everyone = false, sticker = NULL, files = NULL,
+               thread = NULL, mention_roles = NULL, mention_everyone = false, sticker = NULL, files = NULL, call = NULL,
                deleted_at = now()
          WHERE channel = $1 AND seq = ANY ($2::bigint[])
         """,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from protocol.invite import Invitation
 from protocol.notification import (
     Kind,
     KindCount,
@@ -20,27 +21,28 @@ from protocol.notification import (
     Unread,
     UnreadNow,
 )
+from storage.invite import GOOD
 from storage.pool import Database, Row, Transaction
 
 KEPT = 1000
-COLUMNS = "n.id, n.kind, n.by, n.at, n.read, n.space, n.channel, n.seq AS message"
-# About a message that was taken back, or that its account has hidden. Counted, since EXISTS may be answered by reading
-# all messages there are.
+COLUMNS = """
+    n.id, n.kind, n.by, n.at, n.read, n.space, n.channel, n.seq AS message,
+    n.code, p.id AS place, p.name, p.description, p.avatar, p.members
+"""
+# With where invites lead to that are (still) good.
+FROM = f"""
+    notification n LEFT JOIN invite i ON i.code = n.code AND {GOOD}
+      LEFT JOIN space p ON p.id = i.space AND p.deleted_at IS NULL
+"""
+# An invite that is good no more, or not for who has it; about a message that was taken back, or that they have hidden.
+# Those are counted, since EXISTS may be answered by reading all messages there are.
 _GONE = """
-    n.channel IS NOT NULL AND (
+    n.code IS NOT NULL AND (
+        p.id IS NULL OR EXISTS (SELECT FROM ban b WHERE b.space = p.id AND b.account = n.account))
+    OR n.channel IS NOT NULL AND (
         0 = (SELECT count(*) FROM message m WHERE m.channel = n.channel AND m.seq = n.seq AND m.deleted_at IS NULL)
         OR 0 < (SELECT count(*) FROM hidden h WHERE h.account = n.account AND h.channel = n.channel AND h.seq = n.seq))
 """
-
-
-class Hint(Struct, frozen=True):
-    """Somebody whom a message may concern; of two of a message for one account the mention comes first."""
-
-    account: UUID
-    channel: UUID
-    seq: int
-    kind: Kind
-    by: UUID
 
 
 class News(Struct, frozen=True):
@@ -52,6 +54,7 @@ class News(Struct, frozen=True):
     space: UUID | None = None
     channel: UUID | None = None
     seq: int | None = None
+    code: str | None = None
 
 
 class Listed(Struct, frozen=True):
@@ -63,32 +66,23 @@ class Listed(Struct, frozen=True):
 
 def notification(row: Row) -> Notification:
     """A notification from a row with these columns."""
-    return Notification(**{key: row[key] for key in Notification.__struct_fields__})
+    fields = {key: row[key] for key in Notification.__struct_fields__ if key != "invitation"}
+    return Notification(**fields, invitation=_invitation(row) if row["place"] is not None else None)
 
 
-# What messages bring
-
-
-async def hints(
-    tx: Transaction, mentioning: Sequence[tuple[UUID, int, UUID]], replies: Sequence[tuple[UUID, int, UUID, int]]
-) -> list[Hint]:
-    """Whom messages mention who was not thought of yet, and whom they answer."""
-    rows = await tx.fetch(
-        """
-        SELECT n.account, t.channel, t.seq, 'mention' AS kind, t.author
-          FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) AS t(channel, seq, author)
-          JOIN mention n ON n.channel = t.channel AND n.seq = t.seq WHERE NOT n.told
-        UNION ALL
-        SELECT m.author, t.channel, t.seq, 'reply', t.author
-          FROM unnest($4::uuid[], $5::bigint[], $6::uuid[], $7::bigint[]) AS t(channel, seq, author, reply_to)
-          JOIN message m ON m.channel = t.channel AND m.seq = t.reply_to AND m.deleted_at IS NULL
-         WHERE m.author <> t.author
-        ORDER BY 2, 3, 4
-        """,
-        *([one[n] for one in mentioning] for n in range(3)),
-        *([one[n] for one in replies] for n in range(4)),
+def _invitation(row: Row) -> Invitation:
+    return Invitation(
+        code=row["code"],
+        space=row["place"],
+        name=row["name"],
+        description=row["description"],
+        avatar=row["avatar"],
+        members=row["members"],
+        joined=False,
     )
-    return [Hint(row["account"], row["channel"], row["seq"], row["kind"], row["author"]) for row in rows]
+
+
+# Whom it concerns
 
 
 async def concerned(db: Database, messages: Sequence[tuple[UUID, int]]) -> list[UUID]:
@@ -112,66 +106,6 @@ async def having(db: Database, channel: UUID, limit: int) -> list[UUID]:
     return [row["account"] for row in rows]
 
 
-async def hold_places(tx: Transaction, channels: Sequence[UUID]) -> None:
-    """Nobody loses a right in the spaces of these channels until the transaction ends; whoever writes there may."""
-    await tx.execute(
-        """
-        SELECT pg_advisory_xact_lock_shared(key) FROM
-               (SELECT DISTINCT uuid_hash_extended(guard, 0) AS key FROM stream
-                 WHERE id = ANY ($1::uuid[]) AND guard IS NOT NULL ORDER BY 1) g
-        """,
-        list(channels),
-    )
-
-
-async def think_of(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
-    """Those who were not thought of before, and are still mentioned; nobody thinks of them again."""
-    mentions = [one for one in found if one.kind == "mention"]
-    rows = await tx.fetch(
-        """
-        UPDATE mention n SET told = true FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS t(account, channel, seq)
-         WHERE n.account = t.account AND n.channel = t.channel AND n.seq = t.seq AND NOT n.told
-        RETURNING n.account, n.channel, n.seq
-        """,
-        [one.account for one in mentions],
-        [one.channel for one in mentions],
-        [one.seq for one in mentions],
-    )
-    new = {(row["account"], row["channel"], row["seq"]) for row in rows}
-    return [one for one in found if one.kind != "mention" or (one.account, one.channel, one.seq) in new]
-
-
-async def wanted(tx: Transaction, found: Sequence[Hint]) -> list[Hint]:
-    """Those who want to be notified of that, and were not notified of the same message yet."""
-    rows = await tx.fetch(
-        """
-        SELECT t.k FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::uuid[], $5::boolean[])
-               WITH ORDINALITY AS t(account, channel, seq, by, called, k)
-          JOIN channel c ON c.id = t.channel
-         WHERE NOT EXISTS (SELECT FROM block b WHERE b.account = t.account AND b.blocked = t.by)
-           AND NOT EXISTS (SELECT FROM notification n WHERE n.account = t.account AND n.channel = t.channel
-                              AND n.seq = t.seq)
-           AND NOT EXISTS (SELECT FROM member m WHERE m.account = t.account AND m.channel = t.channel
-                              AND m.muted_until > now())
-           AND NOT EXISTS (SELECT FROM mark m WHERE m.account = t.account AND m.channel IN (c.id, c.parent)
-                              AND m.muted_until > now())
-           AND coalesce(
-               (SELECT l.level FROM notification_level l JOIN (VALUES (c.id, 1), (c.parent, 2), (c.space, 3))
-                       AS p(place, far) USING (place)
-                 WHERE l.account = t.account AND (l.until IS NULL OR l.until > now()) ORDER BY p.far LIMIT 1),
-               'mentions')
-               <> ALL (CASE WHEN t.called THEN ARRAY['nothing', 'personal'] ELSE ARRAY['nothing'] END)
-         ORDER BY t.k
-        """,
-        [one.account for one in found],
-        [one.channel for one in found],
-        [one.seq for one in found],
-        [one.by for one in found],
-        [one.kind in ("mention_role", "mention_everyone") for one in found],
-    )
-    return [found[row["k"] - 1] for row in rows]
-
-
 # Writing; the streams of the accounts are held
 
 
@@ -180,8 +114,9 @@ async def put(tx: Transaction, news: Sequence[tuple[int, News]]) -> datetime:
     at: datetime = await tx.fetchval("SELECT now()")
     await tx.execute(
         """
-        INSERT INTO notification (account, id, kind, by, space, channel, seq)
-        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bigint[])
+        INSERT INTO notification (account, id, kind, by, space, channel, seq, code)
+        SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::bigint[],
+                             $8::text[])
         """,
         [one.account for _, one in news],
         [id for id, _ in news],
@@ -190,6 +125,7 @@ async def put(tx: Transaction, news: Sequence[tuple[int, News]]) -> datetime:
         [one.space for _, one in news],
         [one.channel for _, one in news],
         [one.seq for _, one in news],
+        [one.code for _, one in news],
     )
     await tx.execute(
         f"""
@@ -255,6 +191,35 @@ async def by(tx: Transaction, account: UUID, others: Sequence[UUID], kinds: Sequ
             list(kinds),
         )
     )
+
+
+async def invites(tx: Transaction, account: UUID, space: UUID, by: UUID | None = None) -> Ids:
+    """Take away the invites to a space that an account has, of one who invites or of all."""
+    return _ids(
+        await tx.fetch(
+            """
+            DELETE FROM notification n WHERE account = $1 AND space = $2 AND code IS NOT NULL
+               AND ($3::uuid IS NULL OR by = $3) RETURNING n.account, n.id
+            """,
+            account,
+            space,
+            by,
+        )
+    )
+
+
+async def invited(tx: Transaction, account: UUID, space: UUID, by: UUID) -> bool:
+    """Whether an account has an invite to a space by somebody which is good."""
+    found: bool = await tx.fetchval(
+        f"""
+        SELECT EXISTS (SELECT FROM notification n JOIN invite i USING (code)
+                        WHERE n.account = $1 AND n.space = $2 AND n.by = $3 AND {GOOD})
+        """,
+        account,
+        space,
+        by,
+    )
+    return found
 
 
 async def drop(tx: Transaction, account: UUID, ids: Sequence[int]) -> list[int]:
@@ -345,9 +310,9 @@ async def page(
     """The newest first."""
     rows = await db.fetch(
         f"""
-        SELECT {COLUMNS}, {_GONE} AS gone FROM notification n
+        SELECT {COLUMNS}, {_GONE} AS gone FROM {FROM}
          WHERE n.account = $1 AND n.id < $2 AND (NOT $3 OR NOT n.read)
-           AND (kind = ANY ($4::text[]) OR $4::text[] = '{{}}')
+           AND (n.kind = ANY ($4::text[]) OR $4::text[] = '{{}}')
          ORDER BY n.id DESC LIMIT $5
         """,
         account,

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from protocol.codec import encode
-from protocol.message import ReactionCount
+from protocol.content import ReactionCount
 from protocol.reaction import Reaction, Reactions
 from storage.pool import Database, Transaction
 

@@ -31,9 +31,9 @@ _SEEN = "r.account <> $2 AND (r.place IS NULL OR r.place <> ALL ($3::uuid[])) AN
 
 
 class Eyes(Struct, frozen=True):
-    """What a moderator of a space does and does not see."""
+    """What a moderator of a space does and does not see; without one: of the server."""
 
-    space: UUID
+    space: UUID | None
     account: UUID
     hidden: Collection[UUID]
     everything: bool
@@ -42,6 +42,11 @@ class Eyes(Struct, frozen=True):
         """The same as the condition in queries."""
         shown = heap.place not in self.hidden and (self.everything or not heap.veiled)
         return shown and heap.account != self.account
+
+    @property
+    def queue(self) -> str:
+        """Which reports these are, in queries: `$1` is the space."""
+        return "r.space = $1" if self.space is not None else "r.space IS NULL AND $1::uuid IS NULL"
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -130,12 +135,24 @@ async def _moved(tx: Transaction, space: UUID) -> None:
 # The queue
 
 
+async def moderating(db: Database, account: UUID, *, held: bool = False) -> Eyes | None:
+    """What somebody sees of the queue of the server, if they moderate it; `held`: until the transaction ends."""
+    found = await db.fetchval(
+        f"""
+        SELECT id FROM account WHERE id = $1 AND role IN ('owner', 'admin', 'moderator')
+        {"FOR SHARE" if held else ""}
+        """,
+        account,
+    )
+    return Eyes(None, account, (), True) if found is not None else None
+
+
 async def page(db: Database, eyes: Eyes, open: bool, after: str | None, limit: int) -> Reports:
     """The oldest first."""
     rows = await db.fetch(
         f"""
         SELECT {_COLUMNS} FROM report r
-         WHERE r.space = $1 AND {_SEEN} AND r.outcome IS {"" if open else "NOT"} NULL AND r.id > $5
+         WHERE {eyes.queue} AND {_SEEN} AND r.outcome IS {"" if open else "NOT"} NULL AND r.id > $5
          ORDER BY r.id LIMIT $6
         """,
         *eyes.values,
@@ -143,7 +160,7 @@ async def page(db: Database, eyes: Eyes, open: bool, after: str | None, limit: i
         limit + 1,
     )
     count = await db.fetchval(
-        f"SELECT count(*) FROM report r WHERE r.space = $1 AND {_SEEN} AND r.outcome IS NULL", *eyes.values
+        f"SELECT count(*) FROM report r WHERE {eyes.queue} AND {_SEEN} AND r.outcome IS NULL", *eyes.values
     )
     found = [_report(row) for row in rows]
     size = fitting(found, limit)
@@ -161,7 +178,7 @@ def _cursor(after: str | None) -> UUID:
 async def get(db: Database, eyes: Eyes, id: UUID) -> ReportDetail | None:
     """One, with what was reported."""
     row = await db.fetchrow(
-        f"SELECT {_COLUMNS}, r.message, r.person FROM report r WHERE r.space = $1 AND {_SEEN} AND r.id = $5",
+        f"SELECT {_COLUMNS}, r.message, r.person FROM report r WHERE {eyes.queue} AND {_SEEN} AND r.id = $5",
         *eyes.values,
         id,
     )
@@ -179,7 +196,7 @@ async def close(tx: Transaction, eyes: Eyes, id: UUID, outcome: str, note: str) 
     row = await tx.fetchrow(
         f"""
         UPDATE report r SET outcome = $6, note = $7, closed_by = $2, closed_at = now()
-         WHERE r.space = $1 AND {_SEEN} AND r.id = $5 AND r.outcome IS NULL RETURNING {_COLUMNS}
+         WHERE {eyes.queue} AND {_SEEN} AND r.id = $5 AND r.outcome IS NULL RETURNING {_COLUMNS}
         """,
         *eyes.values,
         id,
@@ -188,7 +205,8 @@ async def close(tx: Transaction, eyes: Eyes, id: UUID, outcome: str, note: str) 
     )
     if row is None:
         return None
-    await _moved(tx, eyes.space)
+    if eyes.space is not None:
+        await _moved(tx, eyes.space)
     return _report(row)
 
 

@@ -20,6 +20,7 @@ from protocol.sticker import Sticker
 from storage import channel as channels
 from storage.emoji import EMOJI
 from storage.pool import Database, Row, Transaction
+from storage.standing import ACCESS
 from storage.sticker import STICKERS
 from storage.summons import MEANT
 
@@ -207,10 +208,24 @@ async def lasts(db: Database, spaces: Sequence[UUID], seconds: float) -> list[tu
     return [(row["guard"], Last(channel=row["id"], seq=row["last"])) for row in rows]
 
 
-async def states(db: Database, spaces: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """How many members spaces have, and how often their queues have changed."""
-    rows = await db.fetch("SELECT id, members, reported FROM space WHERE id = ANY ($1::uuid[])", list(spaces))
-    return {row["id"]: (row["members"], row["reported"]) for row in rows}
+class State(Struct, frozen=True):
+    """How many members a space has, how often its queue has changed, and its access version."""
+
+    members: int
+    reported: int
+    access: int
+
+
+async def states(db: Database, spaces: Sequence[UUID]) -> dict[UUID, State]:
+    """How spaces are now."""
+    rows = await db.fetch(
+        f"""
+        SELECT id, p.members, p.reported, {ACCESS} AS access FROM space p JOIN stream s USING (id)
+         WHERE id = ANY ($1::uuid[])
+        """,
+        list(spaces),
+    )
+    return {row["id"]: State(row["members"], row["reported"], row["access"]) for row in rows}
 
 
 async def sizes(db: Database, spaces: Sequence[UUID]) -> dict[UUID, int]:

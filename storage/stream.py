@@ -87,6 +87,18 @@ async def places_among(db: Database, account: UUID, streams: Sequence[UUID]) -> 
     return [Place(row["id"], row["head"], row["access"], row["guard"]) for row in rows]
 
 
+async def place(db: Database, stream: UUID) -> Place | None:
+    """Where a stream is, whoever may hear it."""
+    row = await db.fetchrow(
+        f"""
+        SELECT s.id, s.head, {ACCESS} AS access, coalesce(p.id, s.guard) AS guard
+          FROM stream s LEFT JOIN space p ON p.id = s.id WHERE s.id = $1
+        """,
+        stream,
+    )
+    return Place(row["id"], row["head"], row["access"], row["guard"]) if row else None
+
+
 async def channels(db: Database, account: UUID) -> list[UUID]:
     """The direct channels and groups of an account."""
     rows = await db.fetch("SELECT m.channel FROM member m WHERE m.account = $1", account)
@@ -105,8 +117,13 @@ async def threads(db: Database, rooms: Sequence[UUID], limit: int) -> list[UUID]
 
 async def access(db: Database, stream: UUID) -> int:
     """The access version of a stream."""
-    found: int | None = await db.fetchval(f"SELECT {ACCESS} FROM stream s WHERE s.id = $1", stream)
-    return GONE if found is None else found
+    return (await accesses(db, [stream])).get(stream, GONE)
+
+
+async def accesses(db: Database, streams: Sequence[UUID]) -> dict[UUID, int]:
+    """The access versions of those of these streams that exist."""
+    rows = await db.fetch(f"SELECT s.id, {ACCESS} AS access FROM stream s WHERE s.id = ANY ($1::uuid[])", list(streams))
+    return {row["id"]: row["access"] for row in rows}
 
 
 async def moved(db: Database, known: Sequence[Place]) -> list[Place]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from storage.notification import Hint
+from storage.notification_hint import Hint
 from storage.pool import Database, Transaction
 
 _KEPT, _AT_ONCE = 1000, 100  # of a space that was not looked at for long: so many are looked at, and so many hit

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from protocol.thread import Thread, Threads, ThreadView
+from msgspec import Struct
+
+from protocol.thread import Thread, ThreadLast, Threads, ThreadView
 from storage import cursor
 from storage.pool import Database, Row, Transaction
 from storage.standing import ACCESS, Standing
@@ -221,6 +223,56 @@ async def follow_first(db: Database, pairs: Sequence[tuple[UUID, UUID]]) -> list
         "SELECT id FROM thread WHERE id = ANY ($1::uuid[]) AND archived_at IS NOT NULL AND NOT locked", threads
     )
     return [row["id"] for row in rows]
+
+
+# Telling who follows
+
+
+class Moved(Struct, frozen=True):
+    """A thread in which there is something new, and where it is."""
+
+    space: UUID
+    channel: UUID
+    last: ThreadLast
+
+
+async def move(tx: Transaction, ids: Sequence[UUID]) -> None:
+    """Something was said in those of these that are threads."""
+    await tx.execute(
+        """
+        UPDATE thread t SET moved_at = now()
+          FROM (SELECT id FROM thread WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE) n WHERE t.id = n.id
+        """,
+        list(ids),
+    )
+
+
+async def moved(db: Database, spaces: Sequence[UUID], seconds: float, limit: int) -> list[Moved]:
+    """Threads of spaces in which something was said in the last seconds; of very many those that moved last."""
+    rows = await db.fetch(
+        """
+        SELECT c.space, t.parent, t.id, s.last FROM thread t JOIN channel c USING (id) JOIN stream s USING (id)
+         WHERE t.moved_at > now() - make_interval(secs => $2) AND c.space = ANY ($1::uuid[])
+         ORDER BY t.moved_at DESC LIMIT $3
+        """,
+        list(spaces),
+        seconds,
+        limit,
+    )
+    return [Moved(row["space"], row["parent"], ThreadLast(thread=row["id"], seq=row["last"])) for row in rows]
+
+
+async def followers(db: Database, ids: Sequence[UUID], accounts: Sequence[UUID]) -> list[tuple[UUID, UUID]]:
+    """Who of these accounts follows which of these threads."""
+    rows = await db.fetch(
+        """
+        SELECT account, thread FROM follow
+         WHERE thread = ANY ($1::uuid[]) AND account = ANY ($2::uuid[]) AND followed
+        """,
+        list(ids),
+        list(accounts),
+    )
+    return [(row["account"], row["thread"]) for row in rows]
 
 
 # What goes by itself

@@ -14,6 +14,15 @@ VISIBLE = """
     (SELECT FROM block b WHERE (b.account = a.id AND b.blocked = $1) OR (b.account = $1 AND b.blocked = a.id))
 """
 
+_END = "chr(1114111)"  # behind whatever may follow a beginning
+_LOOKED_AT = 1000
+# What `name_parts` must have of names that contain $2: its letters three by three; of a shorter text what begins so.
+_PARTS = r"""
+    SELECT string_agg('''' || replace(replace(substr(lower($2), at, 3), '\', '\\'), '''', '''''')
+                      || CASE WHEN length(lower($2)) < 3 THEN ''':*' ELSE '''' END, ' & ')::tsquery
+      FROM generate_series(1, greatest(length(lower($2)) - 2, 1)) AS at
+"""
+
 
 def user_of(row: Row) -> User:
     """A user from a row with these columns."""
@@ -103,17 +112,21 @@ async def page(db: Database, viewer: UUID, after: str | None, limit: int) -> Use
 
 
 async def search(db: Database, viewer: UUID, text: str, limit: int) -> Users:
-    """Names that begin with the text first, then those that contain it."""
-    literal = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    """Names that begin with the text first, then those that contain it; of very many of either only some."""
     rows = await db.fetch(
         f"""
-        SELECT {COLUMNS} FROM account a
-         WHERE (lower(a.username) LIKE '%' || lower($2) || '%' OR lower(a.display_name) LIKE '%' || lower($2) || '%')
-           AND {VISIBLE}
-         ORDER BY lower(a.username) NOT LIKE lower($2) || '%', length(a.username), lower(a.username) LIMIT $3
+        SELECT {COLUMNS} FROM account a WHERE {VISIBLE} AND a.id IN (
+            (SELECT id FROM account WHERE lower(username) ~>=~ lower($2) AND lower(username) ~<~ (lower($2) || {_END})
+                AND deleted_at IS NULL ORDER BY lower(username) USING ~<~ LIMIT {_LOOKED_AT})
+            UNION
+            (SELECT id FROM account
+              WHERE name_parts(username || ' ' || display_name) @@ ({_PARTS})
+                AND (strpos(lower(username), lower($2)) > 0 OR strpos(lower(display_name), lower($2)) > 0)
+                AND deleted_at IS NULL LIMIT {_LOOKED_AT}))
+         ORDER BY NOT starts_with(lower(a.username), lower($2)), length(a.username), lower(a.username) LIMIT $3
         """,
         viewer,
-        literal,
+        text,
         limit,
     )
     return Users(users=[user_of(row) for row in rows], next=None)

@@ -43,10 +43,19 @@ QUICK: dict[str, Any] = {
 
 # Files that take long, in the order in which they are begun: what waits beside what computes, and no long one last.
 LONG = (
-    *("test_faults", "test_authorization", "test_presence", "test_supervisor", "test_embedded", "test_bench_scenarios"),
-    *("test_document", "test_backup", "test_journal_locked", "test_stream", "test_journal", "test_gateway_limits"),
-    *("test_fuzz", "test_account_login", "test_state", "test_stream_large", "test_permission", "test_conformance"),
-    *("test_channel_delete", "test_message_read", "test_faults_mutants", "test_style", "test_workers", "test_cli"),
+    *("test_faults", "test_authorization_mutants", "test_authorization", "test_presence", "test_supervisor"),
+    *("test_embedded", "test_bench_scenarios", "test_document", "test_backup", "test_journal_locked", "test_stream"),
+    *("test_journal", "test_gateway_limits", "test_fuzz", "test_account_login", "test_state", "test_stream_large"),
+    *(
+        "test_permission",
+        "test_media_hostile",
+        "test_media",
+        "test_conformance",
+        "test_channel_delete",
+        "test_message_read",
+        "test_faults_mutants",
+    ),
+    *("test_style", "test_workers", "test_cli"),
 )
 # Programs that tests start again and again would compile everything anew each time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

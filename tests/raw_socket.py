@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -41,7 +42,7 @@ class Reply(NamedTuple):
 
 
 class RawSocket(asyncio.Protocol):
-    """One socket; `messages` is everything that ever came over it."""
+    """One socket; `messages` is everything that ever came over it, in `received` bytes together with the handshake."""
 
     transport: asyncio.Transport
 
@@ -49,6 +50,7 @@ class RawSocket(asyncio.Protocol):
         self._client = ClientProtocol(parse_uri(url), max_size=None)
         self._arrived = asyncio.Event()
         self._taken = 0
+        self.received = 0
         self.messages: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.lost = False
@@ -74,6 +76,7 @@ class RawSocket(asyncio.Protocol):
         self._client.receive_eof()
 
     def data_received(self, data: bytes) -> None:
+        self.received += len(data)
         self._client.receive_data(data)
         for event in self._client.events_received():
             if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
@@ -113,6 +116,19 @@ class RawSocket(asyncio.Protocol):
                 await self._arrived.wait()
         self._taken += 1
         return Reply(self.messages[self._taken - 1])
+
+    def rest(self) -> list[Reply]:
+        """All that has come and was not taken yet."""
+        found, self._taken = self.messages[self._taken :], len(self.messages)
+        return [Reply(one) for one in found]
+
+    async def caught_up(self, enough: Callable[[], bool]) -> None:
+        """Wait until that is so, or nothing more can come."""
+        if not (self.over or enough()):
+            async with asyncio.timeout(_WAIT):
+                while not (self.over or enough()):
+                    self._arrived.clear()
+                    await self._arrived.wait()
 
     async def replies(self, count: int) -> list[Reply]:
         """The next messages."""

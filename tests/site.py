@@ -1,5 +1,6 @@
 """Web servers on this machine for link previews to look at, or not to: each counts who comes."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -36,7 +37,10 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    pages: Mapping[str, object] | None = None, host: str = "127.0.0.1", port: int = 0
+    pages: Mapping[str, object] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Site]:
     """A server that runs."""
     one = Site(pages or {})
@@ -44,7 +48,7 @@ async def site(
     app.router.add_route("*", "/{path:.*}", one.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await (listening := web.TCPSite(runner, host, port)).start()
+    await (listening := web.TCPSite(runner, host, port, ssl_context=tls)).start()
     one.port = listening._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     yield one
     await runner.cleanup()

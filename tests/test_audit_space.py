@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from protocol.account import AccountExport
 from protocol.audit import AuditSpace, Deed, Deeds
 from protocol.automod import AutomodCreate, AutomodDelete, AutomodUpdate
 from protocol.channel import ChannelCreate, ChannelDelete, ChannelReorder, ChannelUpdate
@@ -21,9 +22,10 @@ from protocol.message import MessageDelete, MessageDeleteMany
 from protocol.permission import PermissionClear, PermissionSet
 from protocol.report import ReportCreate, ReportList, ReportResolve
 from protocol.role import RoleCreate, RoleDelete, RoleReorder, RoleRevoke, RoleUpdate
-from protocol.space import SpaceCreate, SpaceLeave, SpaceTransfer, SpaceUpdate
+from protocol.space import SpaceCreate, SpaceJoin, SpaceLeave, SpaceTransfer, SpaceUpdate
 from protocol.sticker import StickerCreate, StickerDelete, StickerUpdate
 from protocol.thread import ThreadDelete, ThreadOpen, ThreadUpdate
+from protocol.voice import VoiceJoin, VoiceMove, VoiceMute
 from server import Server
 from storage import deed
 from tests.chat import me, say
@@ -32,7 +34,27 @@ from tests.conftest import Person
 
 
 async def log(person: Person, space: UUID, **fields: Any) -> list[Deed]:
-    return (await person.call(AuditSpace(space=space, **fields))).deeds
+    """But for who has come, unless that is asked for."""
+    deeds = (await person.call(AuditSpace(space=space, **fields))).deeds
+    return [one for one in deeds if one.action != "member.joined" or fields.get("action") == one.action]
+
+
+async def test_what_one_has_done_in_spaces_is_in_ones_own_export_alone(ann: Person, bob: Person) -> None:
+    at = await club(ann, bob)
+    await ann.call(MemberUpdate(space=at.id, user=me(bob), nick="Bobby", reason="as he is called"))
+    mine, his = [(await one.call(AccountExport())).deeds for one in (ann, bob)]
+    assert [(one.action, one.target, one.reason) for one in mine] == [
+        ("space.create", at.id, ""),
+        ("member.update", me(bob), "as he is called"),
+    ]
+    assert [(one.space, one.action, one.target) for one in his] == [(at.id, "member.joined", me(bob))]
+
+
+async def test_who_enters_an_open_space_is_in_its_log_once(ann: Person, bob: Person) -> None:
+    at = await club(ann, bob)
+    await bob.call(SpaceJoin(space=at.id))
+    [joined] = await log(ann, at.id, action="member.joined")
+    assert (joined.by, joined.target, joined.differences) == (me(bob), me(bob), [])
 
 
 def changed(one: Deed) -> dict[str, tuple[Any, Any]]:
@@ -143,6 +165,12 @@ _PASSING = "passes"
 UNLOGGED = {
     "audit.space": _READS,
     "automod.list": _READS,
+    "call.answer": "groups only",
+    "call.decline": "groups only",
+    "call.end": "groups only",
+    "call.get": "groups only",
+    "call.signal": "groups only",
+    "call.start": "groups only",
     "channel.add_member": "groups only",
     "channel.get": _READS,
     "channel.join": "groups only",
@@ -159,10 +187,12 @@ UNLOGGED = {
     "member.search": _READS,
     "member.suggest": _READS,
     "emoji.list": _READS,
+    "file.link": _READS,
     "hashtag.list": _READS,
     "hashtag.top": _READS,
     "invite.get": _READS,
     "invite.list": _READS,
+    "invite.send": "the way in is in the log already",
     "message.around": _READS,
     "message.edit": _SAID,
     "message.forward": _SAID,
@@ -195,7 +225,6 @@ UNLOGGED = {
     "search.messages": _READS,
     "space.delete": "the log goes with it",
     "space.get": _READS,
-    "space.join": "everybody may",
     "space.leave": "everybody may",
     "sticker.list": _READS,
     "stats.channel": _READS,
@@ -206,8 +235,16 @@ UNLOGGED = {
     "thread.list": _READS,
     "thread.open": _TOLD,
     "thread.unfollow": _OWN,
+    "stage.invite": _PASSING,
+    "stage.mute": _PASSING,
+    "stage.request": _OWN,
     "typing.start": _PASSING,
     "typing.stop": _PASSING,
+    "voice.join": _OWN,
+    "voice.leave": _OWN,
+    "voice.list": _READS,
+    "voice.signal": _PASSING,
+    "voice.update": _OWN,
 }
 
 Play = Callable[[Club, Person], Awaitable[Any]]
@@ -271,6 +308,11 @@ async def _update_automod(at: Club, bob: Person) -> None:
     await at.owner.call(AutomodUpdate(space=at.id, rule=await _automod(at), name="new"))
 
 
+async def _join(at: Club, bob: Person) -> None:
+    await bob.call(SpaceLeave(space=at.id))
+    await bob.call(SpaceJoin(space=at.id))
+
+
 async def _invite(at: Club) -> str:
     return (await at.owner.call(InviteCreate(space=at.id, nonce=uuid4()))).code
 
@@ -328,6 +370,17 @@ async def _update_sticker(at: Club, bob: Person) -> None:
 
 async def _delete_sticker(at: Club, bob: Person) -> None:
     await at.owner.call(StickerDelete(space=at.id, sticker=await _sticker(at)))
+
+
+async def _move(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await bob.call(VoiceJoin(channel=voice))
+    await at.owner.call(VoiceMove(channel=voice, user=me(bob), reason="why"))
+
+
+async def _mute(at: Club, bob: Person) -> None:
+    voice = await at.channel("voice", kind="voice")
+    await at.owner.call(VoiceMute(channel=voice, user=me(bob), muted=True, reason="why"))
 
 
 def _ask(make: Callable[[Club, Person], Any]) -> Play:
@@ -415,6 +468,7 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
         set(),
         {"name", "owner"},
     ),
+    "space.join": (_join, "member.joined", set(), set()),
     "space.transfer": (
         _ask(lambda at, bob: SpaceTransfer(space=at.id, user=me(bob))),
         "space.transfer",
@@ -427,6 +481,8 @@ LOGGED: dict[str, tuple[Play, str, set[str], set[str]]] = {
     "thread.delete": (_delete_thread, "thread.delete", {"name"}, set()),
     "thread.update": (_update_thread, "thread.update", {"name"}, {"name"}),
     "space.update": (_ask(lambda at, bob: SpaceUpdate(space=at.id, name="new")), "space.update", {"name"}, {"name"}),
+    "voice.move": (_move, "voice.move", set(), set()),
+    "voice.mute": (_mute, "voice.mute", {"muted"}, {"muted"}),
 }
 
 
@@ -456,7 +512,7 @@ async def test_what_changes_something_in_a_space_is_in_its_log(
         "SELECT by, reason, before, after FROM deed WHERE action = $1 ORDER BY id DESC LIMIT 1", action
     )
     assert row is not None
-    assert row["by"] == me(bob if op == "invite.accept" else ann)
+    assert row["by"] == me(bob if op in ("invite.accept", "space.join") else ann)
     was, now = msgspec.json.decode(row["before"]), msgspec.json.decode(row["after"])
     assert (was.keys() >= before, now.keys() >= after) == (True, True), (was, now)
     assert (bool(was), bool(now)) == (bool(before), bool(after)), "what is the same before and after is not told"

@@ -1,13 +1,9 @@
 """authorization: every actor against every op and every id, from the registry (see tests/authorization)."""
 
 import logging
-import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 from unittest.mock import patch
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -18,119 +14,23 @@ from server.handlers import collect
 from server.hub import Hub
 from server.rule import PUBLIC_OPS
 from storage.ids import new_id
-from tests.authorization import (
-    absence,
-    checks,
-    checks_emoji,
-    checks_moderation,
-    checks_space,
-    checks_way,
-    endings,
-    locks,
-    losses,
-    matrix,
-    mutants,
-    queries,
-    queries_account,
-    queries_channel,
-    queries_emoji,
-    queries_file,
-    queries_friend,
-    queries_moderation,
-    queries_notification,
-    queries_poll,
-    queries_search,
-    queries_space,
-    queries_way,
-)
+from tests.authorization import absence, checks, endings, locks, losses, matrix, mutants
 from tests.authorization.people import PLAIN, PUBLIC
 from tests.authorization.sample import samples
-from tests.authorization.stage import Log, staged
+from tests.authorization.stage import Stage, staged
 from tests.authorization.world import World
 from tests.conftest import Storage
 
 OPS = sorted(handler.__op__.name for handler in collect())  # type: ignore[attr-defined]
-# In the ordinary run; the others are played by `pytest -m slow tests/test_authorization.py`.
-QUERIES = (
-    *queries_account.QUERIES,
-    *queries_channel.QUERIES,
-    *queries_file.QUERIES,
-    *queries_friend.QUERIES,
-    *queries_poll.QUERIES,
-)
-MORE_QUERIES = (
-    *queries_emoji.QUERIES,
-    *queries_moderation.QUERIES,
-    *queries_notification.QUERIES,
-    *queries_search.QUERIES,
-    *queries_space.QUERIES,
-    *queries_way.QUERIES,
-)
-TEXTS = (*checks.CODE, *checks.TEXTS)
-MORE_TEXTS = (*checks_emoji.TEXTS, *checks_space.TEXTS, *checks_way.TEXTS, *checks_moderation.TEXTS)
-_LATER = frozenset(
-    {
-        "automod",
-        "emoji",
-        "hashtag",
-        "invite",
-        "member",
-        "notification",
-        "permission",
-        "report",
-        "role",
-        "search",
-        "space",
-        "stats",
-        "sticker",
-        "thread",
-    }
-)
-
-
-def _later(values: Iterable[Any], *, when: Callable[[Any], bool] = lambda one: True) -> list[Any]:
-    """Those of these are slow of which that is said."""
-    return [
-        pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=[pytest.mark.slow] if when(one) else [])
-        for one in values
-    ]
-
-
-def _in_turn(one: Any) -> bool:
-    """Whether it is one of those seven of eight that are played by `-m slow` only."""
-    return zlib.crc32(str(getattr(one, "name", one)).encode()) % 8 != 0
-
-
-def _by_chance(one: queries.Query) -> bool:
-    """Whether it is noticed only where rows come in another order."""
-    return str(one) in {"channel.get without m.account = $1", "scheduled.create: the same again without p.id = $2"}
-
-
-def _of_later(one: Any) -> bool:
-    """Whether it is about a domain of spaces."""
-    name = one[0] if isinstance(one, tuple) else one
-    return str(name).partition(".")[0] in _LATER
-
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-Stage = tuple[World, Log]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stage(storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """One server and its people for all of this file."""
-    name = f"test_{new_id().hex}"
-    admin = await asyncpg.connect(storage.url("postgres"))
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE onesocket STRATEGY file_copy")
-    async with staged(storage.url(name), storage.redis_url, tmp_path_factory.mktemp("data")) as made:
+    async with staged(storage, tmp_path_factory.mktemp("data")) as made:
         yield made
-        world = made[0]
-        print(f"{len(OPS)} ops, {world.cases} cases, {world.mutants} mutants; ", end="")
-        print(f"{len(world.marks)} canaries looked for in {world.marks.searched} bytes")
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 @pytest.fixture
@@ -154,7 +54,7 @@ async def test_every_private_column_holds_a_canary(world: World) -> None:
         assert held, f"{where} holds no canary: fill it in tests/authorization/people.py, or say why not in PLAIN there"
 
 
-@pytest.mark.parametrize("name", _later(OPS, when=_of_later))
+@pytest.mark.parametrize("name", OPS)
 async def test_nobody_gets_more_than_is_theirs(world: World, name: str) -> None:
     await matrix.run(world, name)
 
@@ -168,78 +68,11 @@ async def test_no_canary_is_in_the_log(stage: Stage) -> None:
     assert not told
 
 
-@pytest.mark.parametrize(
-    "name", _later([name for name in OPS if name not in PUBLIC_OPS], when=lambda one: _of_later(one) or _in_turn(one))
-)
-async def test_a_rule_that_lacks_one_check_is_noticed(world: World, name: str) -> None:
-    """Of what runs alone, or needs no task, nobody sees when it was refused: there the second line goes, too."""
-    op = world.server.router.ops[name]
-    unseen = op.alone or not op.awaits
-    for what, rule, scenes in mutants.rules(world, name):
-        with mutants.ruled(world, name, rule), mutants.without_second_line(world) if unseen else nullcontext():
-            await _noticed(world, what, name, scenes)
-
-
-@pytest.mark.parametrize(("name", "field"), _later(mutants.RECHECKED, when=lambda one: _of_later(one) or _in_turn(one)))
-async def test_what_is_looked_at_again_is_refused_then(world: World, name: str, field: str) -> None:
-    """The rule lets everybody pass, and yet nobody gets any further; without the second look they would."""
-    rule = mutants.for_anybody(world, name, field)
-    played = mutants.NOT_TO_ONESELF.get(name, name)
-    with mutants.ruled(world, name, rule):
-        await matrix.run(world, played, matrix.IDS)
-        with mutants.RECHECKED[name, field]():
-            await _noticed(world, f"with {field} for anybody, twice", played, matrix.IDS)
-
-
-@pytest.mark.parametrize("name", _later(mutants.HELD_TO_NEEDS, when=lambda one: _of_later(one) or _in_turn(one)))
-async def test_what_is_allowed_is_looked_at_again(world: World, name: str) -> None:
-    """A rule that does not ask what is allowed lets nobody get any further; without the second look they would."""
-    played = mutants.NOT_TO_ONESELF.get(name, name)
-    with mutants.ruled(world, name, mutants.without_needs(world, name)):
-        await matrix.run(world, played, matrix.OTHERS)
-        with mutants.without_held_needs():
-            await _noticed(world, "without asking what is allowed, twice", played, matrix.OTHERS)
-
-
 async def test_the_gates_hold_without_the_second_line_behind_them(world: World) -> None:
     with mutants.without_second_line(world):
         for name in OPS:
             if name not in PUBLIC_OPS:
                 await matrix.run(world, name, [matrix.nobody_refused])
-
-
-@pytest.mark.parametrize(
-    "query", [*_later(QUERIES, when=lambda one: _by_chance(one) or _in_turn(one)), *_later(MORE_QUERIES)], ids=str
-)
-async def test_a_query_that_lacks_one_condition_is_noticed(world: World, query: queries.Query) -> None:
-    for name in query.ops:
-        with queries.queried(query):
-            await _noticed(world, str(query), name, matrix.ROWS)
-
-
-@pytest.mark.parametrize("code", [*_later(TEXTS, when=_in_turn), *_later(MORE_TEXTS)], ids=lambda one: one.name)
-async def test_a_check_that_lets_everything_pass_is_noticed(world: World, code: checks.Code | checks.Text) -> None:
-    for name in code.ops:
-        with code.applied(world):
-            await _noticed(world, code.name, name, matrix.CHECKS)
-
-
-@pytest.mark.parametrize(("name", "both"), checks.TWICE.items(), ids=checks.TWICE)
-async def test_what_is_looked_at_twice_holds_without_one_of_them(
-    world: World, name: str, both: tuple[checks.Text, checks.Text]
-) -> None:
-    for one in both:
-        with one.applied(world):
-            await matrix.run(world, name, matrix.ROWS)
-    with both[0].applied(world), both[1].applied(world):
-        await _noticed(world, f"without {both[0].name}, and without {both[1].name}", name, matrix.ROWS)
-
-
-@pytest.mark.parametrize("function", checks.FUNCTIONS, ids=lambda one: one.name)
-async def test_an_sql_function_that_lacks_one_condition_is_noticed(world: World, function: checks.Function) -> None:
-    for name in function.ops:
-        async with function.written(world):
-            await _noticed(world, function.name, name, matrix.ROWS)
 
 
 @pytest.mark.parametrize("ending", endings.ENDINGS.values(), ids=endings.ENDINGS)
@@ -323,12 +156,3 @@ async def test_a_channel_that_another_process_deleted_is_gone_here_too(world: Wo
     tom.abort()
     await world.reset()
     await world.heard()
-
-
-async def _noticed(world: World, what: str, name: str, scenes: Sequence[matrix.Scene]) -> None:
-    world.mutants += 1
-    try:
-        await matrix.run(world, name, scenes)
-    except matrix.FoundError:
-        return
-    raise AssertionError(f"{name} {what}: nothing in the matrix notices")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +15,8 @@ import pytest
 from protocol.audit import AuditSpace
 from protocol.automod import Automod, AutomodCreate, AutomodDelete, AutomodList, Automods, AutomodUpdate
 from protocol.ballot import NewPoll
+from protocol.channel import ChannelUpdate
+from protocol.client import Client
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.member import MemberChanged, MemberTimeout
 from protocol.message import MessageEdit, MessageForward, MessageSend
@@ -22,9 +26,12 @@ from protocol.scheduled import ScheduledCreate, ScheduledFailed
 from protocol.space import SpaceDelete, SpaceJoin
 from protocol.thread import ThreadList, ThreadOpen, ThreadUpdate
 from server import Server
+from server import due as dues
+from server.consequence import Consequences
 from tests.chat import device, group, history, me, nodes, refused, say
 from tests.club import Club, club
 from tests.conftest import Connector, Person, Starter
+from tests.tail_node import DONE, a_node
 
 
 async def rule(at: Club, kind: str, *terms: str, **fields: Any) -> Automod:
@@ -233,6 +240,80 @@ async def test_an_author_is_timed_out_by_the_server_which_is_in_the_log(at: Club
     assert (noted.by, noted.target, noted.reason) == (None, me(bob), "no heck")
     await ann.call(MemberTimeout(space=at.id, user=me(bob), until=None))
     assert await passes(bob, at.general, "thanks")
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds something is gone before they do anything about it; others look soon."""
+    monkeypatch.setattr(Consequences, "soon", lambda *_: None)
+    monkeypatch.setattr(dues, "_EVERY", 0.05)
+
+
+async def left_behind(server: Server) -> list[str]:
+    """What was to follow, which is everybody's now."""
+    rows = await server.pool.fetch("UPDATE consequence SET due = now() RETURNING id")
+    async with asyncio.timeout(10):
+        while await server.pool.fetchval("SELECT count(*) FROM consequence"):
+            await asyncio.sleep(0.02)
+    return [str(row["id"]) for row in rows]
+
+
+async def test_what_follows_comes_also_when_who_has_found_it_is_killed(
+    at: Club, ann: Person, bob: Person, connect: Connector, start: Starter, server: Server, killed: None
+) -> None:
+    await rule(at, "words", "heck", report=True, timeout=3600)
+    await rule(at, "words", "gosh", refuse=False, report=True)
+    cid = await connect("cid")
+    await cid.call(SpaceJoin(space=at.id))
+    seq = await say(cid, at.general, "gosh")
+    said = await say(cid, at.general, "fine")
+    await cid.call(MessageEdit(channel=at.general, seq=said, text="gosh, no"))
+    assert not await passes(bob, at.general, "heck")
+    assert await refused(cid, ThreadOpen(channel=at.general, name="heck", nonce=uuid4())) == "forbidden"
+    assert (await ann.call(ReportList(space=at.id))).reports == []
+    await start()  # two are looking
+    assert len(await left_behind(server)) == 4
+    found = (await ann.call(ReportList(space=at.id))).reports
+    reported = [(one.account, one.text) for one in found]
+    assert sorted(reported) == sorted([(me(cid), "no gosh"), (me(bob), "no heck"), (me(cid), "no heck")])
+    assert {one.seq for one in found if one.text == "no gosh"} < {seq, said}, "of an author by a rule one at a time"
+    timed_out = (await ann.call(AuditSpace(space=at.id, action="automod.timeout"))).deeds
+    assert {one.target for one in timed_out} == {me(bob), me(cid)}
+
+
+async def test_nothing_follows_what_was_let_through_and_never_stored(
+    at: Club, ann: Person, bob: Person, server: Server, killed: None
+) -> None:
+    await rule(at, "words", "gosh", refuse=False, report=True)
+    await ann.call(ChannelUpdate(channel=at.general, slow=600))
+    await say(bob, at.general, "fine")
+    assert not await passes(bob, at.general, "gosh"), "too soon"
+    assert len(await left_behind(server)) == 1
+    assert (await ann.call(ReportList(space=at.id))).reports == []
+
+
+@pytest.mark.slow
+async def test_of_a_killed_node_everything_follows_once(
+    ann: Person, connect: Connector, server: Server, redis_url: str, folder: Path
+) -> None:
+    await server.pool.execute(DONE)
+    people = [await connect(f"p{number}") for number in range(10)]
+    at = await club(ann, *people)
+    await rule(at, "words", "heck", report=True, timeout=3600)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(a_node(server.config.database_url, redis_url, folder, "dying"))
+        clients = [await stack.enter_async_context(Client(url, reconnect=False)) for _ in people]
+        for client, person in zip(clients, people, strict=True):
+            await client.open(person.tokens_given)
+        tries = [refused(client, MessageSend(channel=at.general, text="heck", nonce=uuid4())) for client in clients]
+        assert await asyncio.gather(*tries) == ["forbidden"] * 10
+    async with asyncio.timeout(40):
+        while await server.pool.fetchval("SELECT count(*) FROM consequence"):
+            await asyncio.sleep(0.1)
+    found = (await ann.call(ReportList(space=at.id))).reports
+    assert sorted(one.account for one in found) == sorted(me(one) for one in people)
+    timed_out = (await ann.call(AuditSpace(space=at.id, action="automod.timeout"))).deeds
+    assert sorted(str(one.target) for one in timed_out) == sorted(str(me(one)) for one in people)
 
 
 # Where it is looked for

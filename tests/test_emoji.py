@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID, uuid4
 
+from protocol.account import AccountDelete, AccountExport
 from protocol.emoji import Emoji, EmojiCreate, EmojiDelete, EmojiList, EmojiUpdate
 from protocol.message import MessageChanged
 from protocol.reaction import ReactionAdd, ReactionAdded, ReactionList, ReactionRemove, ReactionRemoved
@@ -159,3 +160,27 @@ async def test_emoji_made_on_one_node_are_known_on_all(start: Starter, connect: 
     wave = await emoji(ann, at)
     assert (await bob.wait_for(SpaceChanged)).emoji == [wave]
     assert await listed(bob, at) == ["wave"]
+
+
+async def test_what_a_deleted_account_has_put_there_is_told_to_it_first_and_goes_with_it(
+    ann: Person, bob: Person
+) -> None:
+    at = await club(ann, bob)
+    wave, seq = await emoji(ann, at), await say(ann, at.general)
+    await watch(ann, at.general)
+    for person, fields in ((bob, {"emoji": ":wave:"}), (bob, {"custom": wave.id}), (ann, {"custom": wave.id})):
+        await person.call(ReactionAdd(channel=at.general, seq=seq, **fields))  # type: ignore[arg-type]
+    exported = (await bob.call(AccountExport())).reactions
+    assert [(one.emoji, one.custom) for one in exported] == [(":wave:", None), (":wave:", wave.id)]
+    await bob.call(AccountDelete(password=Person.password))
+    told = [await ann.wait_for(ReactionRemoved) for _ in range(2)]
+    assert {(one.custom, one.count) for one in told} == {(None, 0), (wave.id, 1)}
+    assert await counted(ann, at.general) == [(":wave:", wave.id, 1)]
+
+
+async def test_making_and_deleting_one_leaves_the_others_as_they_are(ann: Person) -> None:
+    at = await club(ann)
+    made = [await emoji(ann, at, name) for name in ("a1", "b2", "c3")]
+    await ann.call(EmojiUpdate(space=at.id, emoji=made[0].id, name="d4"))
+    await ann.call(EmojiDelete(space=at.id, emoji=made[1].id))
+    assert await listed(ann, at) == ["c3", "d4"]

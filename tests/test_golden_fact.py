@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from protocol.ballot import NewPoll
+from protocol.call import CallAnswer, CallStart
 from protocol.channel import ChannelAddMember, ChannelMute, ChannelRemoveMember, ChannelUpdate, ChannelWatch
 from protocol.codec import encode
 from protocol.document import Samples, tag
@@ -96,10 +97,13 @@ async def happen(ann: Person, bob: Person, cid: Person, room: UUID, begun: UUID)
     await bob.call(FriendRemove(user=me(ann)))
     await ann.call(MessageDelete(channel=room, seq=first))
     await plan(bob, room, mentions=[me(ann)])
+    called = await ann.call(CallStart(channel=room, nonce=uuid4(), video=True))
+    assert called.call is not None
+    await bob.call(CallAnswer(channel=room, call=called.call))
     club = await community(ann, bob)
     await club.role("r", to=bob)
     await bob.call(SpaceLeave(space=club.id))
-    return frozenset({first, *voted})
+    return frozenset({first, *voted, called.message})
 
 
 async def choose(ann: Person, bob: Person, room: UUID, *, anonymous: bool) -> int:

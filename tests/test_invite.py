@@ -11,12 +11,21 @@ import pytest
 from protocol.account import AccountDelete, AccountExport
 from protocol.error import Conflict, Forbidden, Missing, RateLimited
 from protocol.frame import Request
-from protocol.invite import Invite, InviteAccept, InviteCreate, InviteGet, InviteList, InviteRevoke
+from protocol.friend import FriendSetPrivacy
+from protocol.invite import Invite, InviteAccept, InviteCreate, InviteGet, InviteList, InviteRevoke, InviteSend
 from protocol.member import MemberBan, MemberGet, MemberKick
+from protocol.notification import (
+    Notification,
+    NotificationCounts,
+    NotificationCreated,
+    NotificationList,
+    NotificationRemoved,
+)
 from protocol.permission import Permission
-from protocol.role import RoleCreate, RoleDelete, RoleGrant, RoleRevoke
+from protocol.role import RoleCreate, RoleDelete, RoleGrant, RoleRevoke, RoleUpdate
 from protocol.space import Space, SpaceCreate, SpaceDelete, SpaceGet, SpaceJoined, SpaceLeave
-from server import Server
+from protocol.user import UserBlock
+from server import Server, attempt
 from tests.chat import UNBOUND, Phone, device, me, nodes, refused
 from tests.conftest import Connector, Person, Starter
 
@@ -492,3 +501,115 @@ async def test_probing_for_codes_that_are_taken_is_guessing(start: Starter, conn
     for _ in range(22):
         found[await refused(bob, InviteCreate(space=space.id, nonce=uuid4(), vanity="taken"))] += 1
     assert found == {"conflict": 20, "rate_limited": 2}
+
+
+# Inviting somebody
+
+
+async def invitations(person: Person) -> list[Notification]:
+    return (await person.call(NotificationList(kinds=["invite"]))).notifications
+
+
+async def test_who_is_invited_is_notified_sees_where_it_leads_to_and_enters(
+    ann: Person, bob: Person, connect: Connector
+) -> None:
+    space, tablet = await club(ann, description="For members only"), await device(connect, bob)
+    code = (await invite(ann, space)).code
+    await ann.call(InviteSend(code=code.upper(), user=me(bob)))
+    told = await tablet.wait_for(NotificationCreated, 4)
+    assert (told.notification.kind, told.notification.by, told.notification.space) == ("invite", me(ann), space.id)
+    assert [(one.kind, one.unread) for one in told.counts.kinds] == [("invite", 1)]
+    [listed] = await invitations(bob)
+    seen = listed.invitation
+    assert listed == told.notification
+    assert seen is not None
+    assert (seen.code, seen.name, seen.description, seen.members, seen.joined) == (
+        *(code, "Club", "For members only", 1, False),
+    )
+    await bob.call(InviteAccept(code=seen.code))
+    assert (await tablet.wait_for(NotificationRemoved, 4)).notifications == [listed.id]
+    assert await invitations(bob) == []
+    assert await refused(ann, InviteSend(code=code, user=me(bob))) == "conflict"
+
+
+async def test_nobody_is_invited_twice_by_the_same_person_while_that_is_good(
+    ann: Person, bob: Person, connect: Connector
+) -> None:
+    space, cid = await club(ann), await connect("cid")
+    await bring(ann, space, cid)
+    codes_ = [(await invite(ann, space)).code for _ in range(2)]
+    for code in (*codes_, codes_[0]):
+        await ann.call(InviteSend(code=code, user=me(bob)))
+    assert [one.invitation and one.invitation.code for one in await invitations(bob)] == [codes_[0]]
+    await ann.call(InviteRevoke(code=codes_[0]))
+    await ann.call(InviteSend(code=codes_[1], user=me(bob)))
+    assert [one.invitation and one.invitation.code for one in await invitations(bob)] == [codes_[1]]
+    await cid.call(InviteSend(code=codes_[1], user=me(bob)))
+    assert [one.by for one in await invitations(bob)] == [me(cid), me(ann)]
+
+
+_ENDS = {
+    "revoked": "DELETE FROM invite WHERE code = $1",
+    "its time is over": "UPDATE invite SET expires_at = now() - interval '1 s' WHERE code = $1",
+    "used up": "UPDATE invite SET uses = most WHERE code = $1",
+    "the space is no more": "UPDATE space p SET deleted_at = now() FROM invite i WHERE i.space = p.id AND i.code = $1",
+    "kept out": "INSERT INTO ban SELECT space, account, by FROM notification WHERE code = $1",
+}
+
+
+@pytest.mark.parametrize("how", _ENDS)
+async def test_an_invite_that_is_good_no_more_is_gone_from_the_list(
+    how: str, server: Server, ann: Person, bob: Person
+) -> None:
+    space = await club(ann)
+    code = (await invite(ann, space, most=1)).code
+    await ann.call(InviteSend(code=code, user=me(bob)))
+    [listed] = await invitations(bob)
+    await execute(server, _ENDS[how], code)
+    assert await invitations(bob) == []
+    assert (await bob.wait_for(NotificationRemoved, 4)).notifications == [listed.id]
+    assert (await bob.call(NotificationCounts())).counts.unread == 0
+
+
+async def test_only_whom_one_may_turn_to_is_invited(ann: Person, bob: Person, connect: Connector) -> None:
+    space = await club(ann)
+    code = (await invite(ann, space)).code
+    cid, dan, eve, fay = [await connect(name) for name in ("cid", "dan", "eve", "fay")]
+    await cid.call(UserBlock(user=me(ann)))
+    await ann.call(UserBlock(user=me(dan)))
+    for hidden in (me(cid), me(dan), uuid4()):
+        with pytest.raises(Missing):
+            await ann.call(InviteSend(code=code, user=hidden))
+    await eve.call(FriendSetPrivacy(directs="friends"))
+    with pytest.raises(Forbidden, match="friends only"):
+        await ann.call(InviteSend(code=code, user=me(eve)))
+    await ann.call(MemberBan(space=space.id, user=me(fay)))
+    await ann.call(InviteSend(code=code, user=me(fay)))
+    with pytest.raises(Conflict):
+        await ann.call(InviteSend(code=code, user=me(ann)))
+    assert [await invitations(one) for one in (cid, dan, eve, fay)] == [[], [], [], []]
+
+
+async def test_only_who_may_invite_sends_and_only_codes_of_their_spaces(
+    ann: Person, bob: Person, connect: Connector
+) -> None:
+    space, cid = await club(ann), await connect("cid")
+    code = (await invite(ann, space)).code
+    assert await refused(bob, InviteSend(code=code, user=me(cid))) == "missing"
+    await bring(ann, space, bob)
+    assert await refused(bob, InviteSend(code=code, user=me(cid))) == "ok"
+    await ann.call(RoleUpdate(role=space.id, space=space.id, permissions=["view"]))
+    dan = await connect("dan")
+    assert await refused(bob, InviteSend(code=code, user=me(dan))) == "forbidden"
+    await ann.call(InviteRevoke(code=code))
+    assert await refused(ann, InviteSend(code=code, user=me(dan))) == "missing"
+
+
+async def test_who_invites_very_many_is_slowed_down(start: Starter, connect: Connector) -> None:
+    server = await start(throttle=1.0)
+    ann, *others = [await connect(name, to=server) for name in ("ann", "bob", "cid")]
+    space = await club(ann)
+    code = (await invite(ann, space)).code
+    for _ in range(99):
+        await server.attempts.take(attempt.invitations(me(ann)))
+    assert [await refused(ann, InviteSend(code=code, user=me(one))) for one in others] == ["ok", "rate_limited"]

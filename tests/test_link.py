@@ -85,20 +85,33 @@ async def test_it_can_be_switched_off(start: Starter, connect: Connector, pages:
 
 async def test_an_account_may_ask_thirty_times_a_minute(start: Starter, connect: Connector) -> None:
     eve = await connect("eve", to=await start(throttle=1.0))
-    codes = []
-    for _ in range(31):
-        with pytest.raises((Missing, RateLimited)) as refused:
-            await look(eve, "http://10.0.0.1/")
-        codes.append(refused.value.code)
-    assert codes == ["missing"] * 30 + ["rate_limited"]
+    asked = 0
+    with pytest.raises(RateLimited):
+        while asked < 60:  # a slow machine may have some more, one in two seconds
+            with pytest.raises(Missing):
+                await look(eve, "http://10.0.0.1/")
+            asked += 1
+    assert asked >= 30
 
 
 async def test_an_account_waits_for_four_at_once(ann: Person, bob: Person, pages: Site) -> None:
-    pages.pages |= {f"/slow{at}": _slow for at in range(7)}
-    asked = [look(ann, pages.url(f"/slow{at}")) for at in range(6)] + [look(bob, pages.url("/slow6"))]
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    assert [isinstance(one, RateLimited) for one in found] == [False] * 4 + [True] * 2 + [False]
-    assert (await look(ann, pages.url("/slow5"))).title == "slow"
+    go = asyncio.Event()
+
+    async def held(request: web.Request) -> web.Response:
+        await go.wait()
+        return web.Response(text="<title>at last</title>", content_type="text/html")
+
+    pages.pages |= {f"/{at}": held for at in range(6)}
+    waiting = [asyncio.ensure_future(look(ann, pages.url(f"/{at}"))) for at in range(4)]
+    async with asyncio.timeout(5):
+        while len(pages.seen) < 2:  # of one site not more
+            await asyncio.sleep(0.001)
+    with pytest.raises(RateLimited):
+        await look(ann, pages.url("/4"))
+    waiting.append(asyncio.ensure_future(look(bob, pages.url("/5"))))
+    go.set()
+    assert {one.title for one in await asyncio.gather(*waiting)} == {"at last"}
+    assert (await look(ann, pages.url("/4"))).title == "at last"
 
 
 async def test_without_redis_a_page_is_asked_for_again(

@@ -2,14 +2,20 @@
 
 import asyncio
 import gzip
+import socket
+import ssl
+import threading
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from server.fetch import Fetcher, FetchError, Page
 from server.public import is_name, is_public
+from server.resolver import Names
+from tests import certificate
 from tests.site import Site, site
 
 PRIVATE = """0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 127.0.0.1 127.255.255.254 168.63.129.16 169.254.169.254
@@ -127,6 +133,39 @@ async def test_an_address_is_looked_at_when_its_socket_is_made_however_it_came_t
         with pytest.raises(OSError):
             await fetcher._opened().get(place)
     await fetcher.close()
+
+
+async def test_a_name_that_takes_its_time_keeps_nobody_else_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's own resolver, with owners of names who do not answer."""
+    usual, go = socket.getaddrinfo, threading.Event()
+
+    def slow(host: str, *more: object, **options: int) -> object:
+        if host.startswith("slow"):
+            go.wait(10)
+        return usual("127.0.0.1", 80)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    names = Names(threads=2)
+    waiting = [asyncio.ensure_future(names.addresses("slow.example.com", 80)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="too many"):
+        await names.addresses("example.com", 80)
+    waiting[0].cancel()
+    go.set()
+    assert await waiting[1] == ["127.0.0.1"]
+    async with asyncio.timeout(5):
+        while names._free < 2:
+            await asyncio.sleep(0.001)
+    assert await names.addresses("example.com", 80) == ["127.0.0.1"]
+
+
+async def test_a_site_without_a_good_certificate_is_not_asked(tmp_path: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*certificate.write(tmp_path, "a site"))
+    async with site({"/": "<title>hello</title>"}, tls=tls) as one:
+        fetcher = Fetcher([f"127.0.0.1:{one.port}"])
+        assert "CERTIFICATE_VERIFY_FAILED" in await reason(fetcher, one.url().replace("http", "https"))
+        assert one.seen == []
 
 
 async def test_what_the_operator_has_allowed_by_name_is_reached_by_that_name_only(outside: Site) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from server.media import processor as processing
+from server.media import child
 from server.media.job import Bounds, Rejected, Result, Variant
 from server.media.processor import Processor
 from server.media.sniff import shown_name
@@ -188,7 +188,7 @@ async def test_without_pyav_a_video_has_no_poster_and_a_voice_message_is_refused
 ) -> None:
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare/av.py").write_text("raise ImportError('not installed')")
-    monkeypatch.setattr(processing, "_ROOT", f"{tmp_path / 'bare'}:{processing._ROOT}")
+    monkeypatch.setattr(child, "_ROOT", f"{tmp_path / 'bare'}:{child._ROOT}")
     result = await look(film.video(tmp_path / "a.mp4", "mp4", "libx264"))
     assert (result.type, result.kind, result.variants, result.duration) == ("video/mp4", "video", [], None)
     with pytest.raises(Rejected) as rejected:

@@ -20,7 +20,7 @@ from protocol.channel import (
 from protocol.client import Client
 from protocol.friend import FriendAccept, FriendDecline, FriendRemove, FriendRequest
 from protocol.member import MemberKick
-from protocol.message import MessageDelete, MessageEdit, MessagePin
+from protocol.message import MessageDelete, MessageDeleteMany, MessageEdit, MessagePin
 from protocol.notification import (
     Notification,
     NotificationConfigure,
@@ -39,6 +39,7 @@ from server import Server
 from server import tail as tails
 from storage import notification as notifications
 from storage import notification_level
+from storage import stream as streams
 from tests.chat import UNBOUND, Phone, device, direct, group, me, nodes, refused, say, settled, sql
 from tests.community import community
 from tests.conftest import Connector, Person, Starter
@@ -574,6 +575,39 @@ async def test_who_comes_in_later_is_not_notified_of_what_was_said_before(
 
 
 # Exactly once
+
+
+async def test_many_are_notified_and_not_any_more_a_few_at_a_time(
+    server: Server, ann: Person, bob: Person, connect: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [bob, await connect("cid"), await connect("dan")]
+    channels = [await group(ann, *others) for _ in range(2)]
+    await settled(server)
+    followers = [await Follower.of(server, one) for one in others]
+    held, lock = [], streams.lock
+
+    async def counted(tx: Any, accounts: Any) -> Any:
+        held.append(len(accounts))
+        return await lock(tx, accounts)
+
+    monkeypatch.setattr(tails, "_CONCERNED", 1)
+    monkeypatch.setattr("server.notification._HELD", 2)
+    monkeypatch.setattr(streams, "lock", counted)
+    meant = [(channel, one) for one in (*others, *others) for channel in channels]
+    numbers = await asyncio.gather(*(say(ann, channel, mentions=[me(one)]) for channel, one in meant))
+    said = [(one, channel, seq) for (channel, one), seq in zip(meant, numbers, strict=True)]
+    await settled(server)
+    assert set(held) == {1}
+    held.clear()
+    for channel in channels:
+        await ann.call(MessageDeleteMany(channel=channel, seqs=[seq for _, place, seq in said[:8] if place == channel]))
+    for one, follower in zip(others, followers, strict=True):
+        await follower.agrees(server)
+        left = {(channel, seq) for whom, channel, seq in said[8:] if whom is one}
+        assert {(UUID(told["channel"]), told["message"]) for told in follower.known.values()} == left
+        told = [fact for fact in follower.phone.facts(me(one)) if fact["ev"] == "notification.created"]
+        assert len(told) == 4, "each once"
+    assert max(held) == 2
 
 
 async def test_two_nodes_notify_once_between_them(start: Starter, connect: Connector) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,13 +21,15 @@ from protocol.channel import ChannelList, ChannelWatch
 from protocol.draft import DraftSave
 from protocol.frame import Request
 from protocol.friend import FriendList
+from protocol.hashtag import HashtagTop
 from protocol.member import MemberList, MemberSearch
-from protocol.message import MessageHistory, MessageMarkRead, MessageSend
-from protocol.notification import NotificationList, NotificationMarkRead
+from protocol.message import MessageHistory, MessageMarkRead, MessageMentions, MessageSend
+from protocol.notification import NotificationCreated, NotificationList, NotificationMarkRead
 from protocol.permission import PermissionClear, PermissionSet
 from protocol.search import SearchChannels, SearchMessages
 from protocol.session import Cursor, SessionOpen, SessionResume
 from protocol.space import SpaceCreate, SpaceGet, SpaceJoin
+from protocol.user import UserSearch
 from server import Config, Server
 from tests.chat import me, registered
 from tests.conftest import QUICK, Person, Storage
@@ -58,6 +61,7 @@ HOTTEST = (
         "space_member_name space_member_pkey|space_member_account account_pkey",
     ),
     ("members by how they begin", "m.name >= lower($2)", "space_member_name account_search"),
+    ("people by parts of names", "WHERE name_parts(", "account_search account_parts account_pkey"),
     (
         "how far somebody has read",
         "WITH before AS",
@@ -65,6 +69,17 @@ HOTTEST = (
     ),
     ("notifications", "AS gone FROM notification n", "notification_pkey|notification_unread"),
     ("how many notifications", "(SELECT kind, space, count(*) AS unread", "notification_unread"),
+    ("who has to look at what was said to everyone", "p.summons > m.summons", "space_member_account|space_member_pkey"),
+    (
+        "what was said to everyone",
+        "AND u.number > r.after",
+        "space_member_account|space_member_pkey message_pkey|message_summons",
+    ),
+    (
+        "how often somebody was mentioned in a space",
+        "JOIN space_member r ON r.space = $2",
+        "message_summons mention_pkey",
+    ),
     ("common words", "looked AS MATERIALIZED", "search_pkey"),
     ("rare words", "OFFSET 0) s ON s.channel = c.id", "search_words"),
     ("parts of words", "FROM search_word WHERE grams", "search_word_grams"),
@@ -88,7 +103,7 @@ async def plans(storage: Storage) -> AsyncIterator[list[Plan]]:
                 await member.call(SpaceJoin(space=space))
                 people = me(owner), me(member)
         await fill(storage.url(name), space, *people)
-        with told() as found:
+        with told() as found, patch("server.tail._EVERY", 0.02), patch("server.summons._EVERY", 0.02):
             async with AsyncExitStack() as stack:
                 server = await stack.enter_async_context(Server(Config(**values)))
                 owner, member = [await stack.enter_async_context(Person(server.url)) for _ in range(2)]
@@ -116,16 +131,21 @@ async def _use(server: Server, owner: Person, member: Person, space: UUID, token
             SpaceGet(space=space),
             MemberList(space=space, offset=500 * (number % 5), limit=50),
             MemberSearch(space=space, text=f"seed{number}"),
+            UserSearch(text=f"eed{number}"),
             SearchMessages(text="engine"),
             SearchMessages(text="engine", channels=[room]),
             SearchMessages(text=f"wheel w{number}7777"),
             SearchMessages(text="*eelhou*", order="rank"),
             SearchChannels(text="channel 7"),
             NotificationList(),
+            MessageMentions(),
+            HashtagTop(space=space),
             NotificationList(unread=True),
             NotificationMarkRead(channel=room),
             FriendList(),
         ]
+        await owner.call(MessageSend(channel=room, text="hear", nonce=uuid4(), mention_everyone=True))
+        await member.wait_for(NotificationCreated)
         for frame in some:
             await member.call(frame)
         await owner.call(PermissionSet(channel=room, role=space, deny=["attach"]))

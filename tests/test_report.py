@@ -12,7 +12,7 @@ from protocol.account import AccountDelete, AccountExport
 from protocol.audit import AuditSpace
 from protocol.channel import ChannelDelete
 from protocol.error import Conflict, Forbidden, Invalid, Missing
-from protocol.message import MessageDelete, MessageEdit
+from protocol.message import MessageDelete, MessageEdit, MessageGet
 from protocol.report import (
     Report,
     ReportCreate,
@@ -26,6 +26,7 @@ from protocol.role import RoleRevoke
 from protocol.space import SpaceGet
 from protocol.user import UserBlock
 from server import Server
+from storage import account
 from storage import report as rows
 from tests.chat import Phone, direct, group, me, refused, say
 from tests.club import Club, club
@@ -161,6 +162,53 @@ async def test_reports_of_direct_channels_groups_and_people_as_such_are_in_no_qu
     assert await queue(ann, at.id) == []
     kept = await server.pool.fetch("SELECT space, channel FROM report ORDER BY id")
     assert [tuple(row) for row in kept] == [(None, pair), (None, some), (None, None)]
+
+
+@pytest.mark.parametrize("role", ["owner", "admin", "moderator"])
+async def test_they_wait_in_the_queue_of_the_server_for_who_moderates_it(
+    at: Club, ann: Person, bob: Person, cid: Person, server: Server, role: str
+) -> None:
+    pair = await direct(bob, cid)
+    seq = await say(bob, pair, "psst")
+    await say(bob, pair, "and this is between us")
+    await tell(cid, pair, seq)
+    await cid.call(ReportCreate(user=me(bob), category="spam"))
+    await tell(cid, at.general, await say(bob, at.general, "of the space"))
+    await account.set_role(server.pool, me(ann), role)
+    queue_ = await ann.call(ReportList())
+    assert [(one.space, one.channel, one.seq) for one in queue_.reports] == [(None, pair, seq), (None, None, None)]
+    assert queue_.open == 2
+    of_words, of_person = queue_.reports
+    found = await ann.call(ReportGet(report=of_words.id))
+    assert found.message is not None
+    assert (found.message.text, found.report.text) == ("psst", "look at this")
+    assert await refused(ann, MessageGet(channel=pair, seq=seq)) == "missing", "that is all that they see"
+    closed = await ann.call(ReportResolve(report=of_words.id, outcome="acted", note="spoke to him"))
+    assert (closed.outcome, closed.closed_by) == ("acted", me(ann))
+    assert await ann.call(ReportResolve(report=of_words.id, outcome="acted")) == closed
+    with pytest.raises(Conflict):
+        await ann.call(ReportResolve(report=of_words.id, outcome="dismissed"))
+    assert [one.id for one in (await ann.call(ReportList())).reports] == [of_person.id]
+    assert [one.id for one in (await ann.call(ReportList(open=False))).reports] == [of_words.id]
+
+
+async def test_only_who_moderates_the_server_sees_its_queue_and_nobody_what_is_said_of_themselves(
+    at: Club, ann: Person, bob: Person, cid: Person, server: Server
+) -> None:
+    await cid.call(ReportCreate(user=me(bob), category="spam"))
+    await tell(cid, at.general, await say(bob, at.general))
+    of_server = await server.pool.fetchval("SELECT id FROM report WHERE space IS NULL")
+    [of_space] = await queue(ann, at.id)
+    for one in (ReportList(), ReportGet(report=of_server), ReportResolve(report=of_server, outcome="acted")):
+        assert await refused(ann, one) == ("forbidden" if isinstance(one, ReportList) else "missing")
+    assert await refused(ann, ReportGet(space=at.id, report=of_server)) == "missing"
+    await account.set_role(server.pool, me(ann), "moderator")
+    assert await refused(ann, ReportGet(report=of_space.id)) == "missing", "spaces moderate themselves"
+    await account.set_role(server.pool, me(bob), "moderator")
+    assert (await bob.call(ReportList())).reports == []
+    assert await refused(bob, ReportGet(report=of_server)) == "missing"
+    await account.set_role(server.pool, me(ann), "member")
+    assert await refused(ann, ReportGet(report=of_server)) == "missing"
 
 
 async def test_the_queue_is_listed_oldest_first_page_by_page_open_or_closed(

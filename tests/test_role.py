@@ -1,13 +1,16 @@
 """Roles: making, changing, ordering, giving and taking them; nobody gets above or beyond themselves."""
 
 import asyncio
-from uuid import uuid4
+from itertools import pairwise
+from uuid import UUID, uuid4
 
 from protocol.error import Refusal
 from protocol.member import MemberChanged
 from protocol.message import MessageSend
 from protocol.role import RoleCreate, RoleDelete, RoleGrant, RoleReorder, RoleRevoke, RoleUpdate
 from protocol.space import SpaceChanged, SpaceUpdate
+from server import Server
+from storage import stream as storage
 from tests.chat import UNBOUND, device, me, nodes, refused, say
 from tests.community import community
 from tests.conftest import Connector, Person, Starter
@@ -76,6 +79,29 @@ async def test_after_a_role_is_taken_nothing_is_sent_by_its_right_on_any_node(
         for result in await asyncio.gather(*sends, return_exceptions=True):
             assert isinstance(result, Refusal) or result.seq < head, "stored after the right was gone"
         await club.grant(writers, bob)
+
+
+async def test_a_role_that_decides_nothing_makes_nobody_be_looked_at_again(
+    server: Server, ann: Person, bob: Person
+) -> None:
+    club = await community(ann, bob)
+    room = await club.room()
+    colour, writers = await club.role("colour", "send"), await club.role("writers", "kick")
+    painted = await club.role("painted")
+    await club.overwrite(room, role=painted, allow=["pin"])
+
+    async def moved(role: UUID) -> list[bool]:
+        """Whether the space's version moves when bob gets a role, and when it is taken from him."""
+        versions = [await storage.access(server.pool, room)]
+        for kind in (RoleGrant, RoleRevoke):
+            await ann.call(kind(space=club.id, role=role, user=me(bob)))
+            versions.append(await storage.access(server.pool, room))
+        return [after > before for before, after in pairwise(versions)]
+
+    assert await moved(colour) == [False, False], "everybody may send"
+    assert await moved(writers) == [True, True]
+    assert await moved(painted) == [True, True], "a channel says something about it"
+    assert await club.roles(bob) == []
 
 
 def _message(room: object) -> MessageSend:

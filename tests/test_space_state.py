@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from protocol.channel import ChannelDelete, ChannelReorder, ChannelUpdate
+from protocol.emoji import EmojiCreate, EmojiDelete, EmojiUpdate
 from protocol.error import Refusal
 from protocol.frame import Request
 from protocol.member import MemberTimeout
 from protocol.permission import OF_CHANNELS, PermissionClear, PermissionSet, names
 from protocol.role import RoleDelete, RoleGrant, RoleReorder, RoleRevoke, RoleUpdate
 from protocol.space import SpaceChanged, SpaceGet, SpaceUpdate, SpaceView
+from protocol.sticker import StickerCreate
 from server import Server
 from tests.chat import UNBOUND, Phone, me, nodes
 from tests.community import Community, community
@@ -54,9 +56,11 @@ class Watcher:
         assert told.was == self.view.outline, "a difference to something that was never told"
         roles = {one.id: one for one in self.view.roles} | {one.id: one for one in told.roles}
         channels = {one.channel.id: one for one in self.view.channels} | {one.channel.id: one for one in told.channels}
+        emoji = {one.id: one for one in self.view.emoji} | {one.id: one for one in told.emoji}
+        stickers = {one.id: one for one in self.view.stickers} | {one.id: one for one in told.stickers}
         for gone in told.gone:
-            roles.pop(gone, None)
-            channels.pop(gone, None)
+            for known in (roles, channels, emoji, stickers):
+                known.pop(gone, None)  # type: ignore[attr-defined]
         self.view = msgspec.structs.replace(
             self.view,
             outline=told.outline,
@@ -64,6 +68,8 @@ class Watcher:
             permissions=self.view.permissions if told.permissions is None else told.permissions,
             roles=list(roles.values()),
             channels=list(channels.values()),
+            emoji=list(emoji.values()),
+            stickers=list(stickers.values()),
         )
 
     def seen(self, view: SpaceView) -> tuple[Any, ...]:
@@ -74,6 +80,7 @@ class Watcher:
             sorted(view.permissions),
             {one.id: one for one in view.roles},
             {one.channel.id: one for one in view.channels},
+            {one.id: one for one in (*view.emoji, *view.stickers)},
         )
 
 
@@ -96,6 +103,7 @@ class Life:
             self._time_out,
             self._rename,
             self._delete,
+            self._emblem,
         ]
 
     async def step(self) -> None:
@@ -118,7 +126,8 @@ class Life:
         return self._dice.choice((await self._view()).roles).id
 
     async def _a_room(self) -> UUID:
-        return self._dice.choice((await self._view()).channels).channel.id
+        rooms = (await self._view()).channels
+        return self._dice.choice(rooms).channel.id if rooms else uuid4()
 
     async def _role(self) -> None:
         await self._club.role("r", *self._some(), "manage_roles", by=self._by())
@@ -165,6 +174,17 @@ class Life:
 
     async def _rename(self) -> None:
         await self._by().call(SpaceUpdate(space=self._club.id, name=f"Club {self._dice.random()}"[:20]))
+
+    async def _emblem(self) -> None:
+        at: dict[str, Any] = {"space": self._club.id, "name": str(uuid4())[:4]}
+        made = [one.id for one in (await self._view()).emoji]
+        frames: list[Request[Any]] = [
+            EmojiCreate(**at, file=uuid4(), nonce=uuid4()),
+            StickerCreate(**at, file=uuid4(), nonce=uuid4()),
+            *(EmojiUpdate(**at, emoji=one) for one in made[:1]),
+            *(EmojiDelete(space=self._club.id, emoji=one) for one in made[1:2]),
+        ]
+        await self._by().call(self._dice.choice(frames))
 
     async def _delete(self) -> None:
         if self._dice.random() < 0.5:

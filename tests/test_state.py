@@ -20,6 +20,7 @@ from server import Config, Server
 from tests.chat import UNBOUND
 from tests.conftest import QUICK
 from tests.raw import until
+from tests.state.call_rules import CallRules
 from tests.state.channel_rules import ChannelRules
 from tests.state.message_rules import MessageRules
 from tests.state.people_rules import PeopleRules
@@ -57,7 +58,7 @@ class Stage:
         self._loop.close()
 
 
-class Community(ChannelRules, MessageRules, PollRules, PeopleRules):
+class Community(ChannelRules, MessageRules, PollRules, PeopleRules, CallRules):
     """Everything that this server does with channels, by three people at once."""
 
     def __init__(self, stage: Stage) -> None:

@@ -1,6 +1,8 @@
 """Streams in doubt: what a socket should hear and does not, what was told and is not true, who hears only a part."""
 
 import asyncio
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -10,6 +12,7 @@ from protocol.codec import encode
 from protocol.draft import DraftSave, DraftSaved
 from protocol.error import Conflict, Overloaded, RateLimited
 from protocol.message import MessageCreated, MessageHistory, MessageMarkRead, MessageRead, MessageSend
+from protocol.permission import Permission
 from protocol.session import Cursor, SessionOpen, SessionPing, SessionResume
 from server import Server
 from server.audience import Batch
@@ -19,6 +22,7 @@ from server.page import MOST_BYTES
 from storage import stream as storage
 from storage.ids import new_id
 from tests.chat import Phone, group, me, nodes, say
+from tests.community import community
 from tests.conftest import Connector, Person, Starter
 from tests.raw import until
 
@@ -82,6 +86,38 @@ async def test_an_account_enters_a_channel_although_something_breaks_on_the_way(
     seq = await say(ann, channel)
     assert (await bob.wait_for(MessageCreated, 10.0)).seq == seq
     assert broken.is_set()
+
+
+@pytest.mark.parametrize("permission", ["history", "view"])
+async def test_what_was_missed_is_not_sent_to_who_may_not_read_it_any_more(
+    start: Starter, connect: Connector, monkeypatch: pytest.MonkeyPatch, permission: Permission
+) -> None:
+    """The right is lost while it is read for them; who still sees the channel hears what comes from then on."""
+    here, there = await nodes(start)
+    ann, bob = await connect("ann", to=here), await connect("bob", to=here)
+    club = await community(ann, bob)
+    room = await club.room()
+    last = [await say(ann, room, f"old {number}") for number in range(3)][-1]
+    read = storage.missed
+
+    async def too_late(db: Any, stream: UUID, *rest: Any) -> Any:
+        if stream == room:
+            await club.overwrite(room, deny=[permission])
+        return await read(db, stream, *rest)
+
+    monkeypatch.setattr(storage, "missed", too_late)
+    phone, reply = await Phone.resume(there, access(bob), {room: 0})
+    monkeypatch.setattr(storage, "missed", read)
+    assert phone.facts(room) == []
+    assert reply["reset"] == ([str(room)] if permission == "history" else [])
+    seq = await say(ann, room, "new")
+    if permission == "history":
+        await phone.heard(room, seq)
+        assert [fact["seq"] for fact in phone.facts(room)] == [seq] == [last + 1]
+    else:
+        assert (await phone.call(SessionPing(heads=[Cursor(stream=room, seq=0)])))["behind"] == []
+        assert phone.facts(room) == []
+    phone.abort()
 
 
 # What is not true

@@ -78,6 +78,8 @@ async def test_a_search_finds_beginnings_first_and_display_names_too(ann: Person
     await people(server, "zed", display="Susanne Zed")
     assert await names(ann, UserSearch(text="ann")) == ["ann", "Anna", "anneliese", "zed", "marianne"]
     assert await names(ann, UserSearch(text="ANN", limit=2)) == ["ann", "Anna"]
+    assert await names(ann, UserSearch(text="nn", limit=2)) == ["ann", "zed"], "short ones, too"
+    assert await names(ann, UserSearch(text="d su")) == [], "no two names are one"
     assert await names(ann, UserSearch(text="nobody")) == []
     await people(server, "\u039f\u0394\u039f\u03a3")
     for text in ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf"):

@@ -3,7 +3,7 @@
 onesocket user list                    everybody
 onesocket user create NAME             make an account; prints its password, or reads it with --password-stdin
 onesocket user password NAME           set a new password and log all devices out
-onesocket user role NAME admin         owner, admin or member
+onesocket user role NAME admin         owner, admin, moderator or member
 onesocket user logout NAME             end all logins and API keys
 onesocket user two-factor NAME         take a lost authenticator away
 """
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     storage_arguments(parser)
     parser.add_argument("action", choices=["list", "create", *_ACTIONS])
     parser.add_argument("name", nargs="?", help="the username")
-    parser.add_argument("role", nargs="?", choices=["owner", "admin", "member"], help="with `role`")
+    parser.add_argument("role", nargs="?", choices=["owner", "admin", "moderator", "member"], help="with `role`")
     parser.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
 
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if options.action != "list" and not options.name:
         raise CommandError(f"say whom: onesocket user {options.action} NAME")
     if options.action == "role" and not options.role:
-        raise CommandError("say which role: owner, admin or member")
+        raise CommandError("say which role: owner, admin, moderator or member")
     config = settings(options, data=options.data, database_url=options.database_url)
     return asyncio.run(_run(options, config))
 
@@ -67,9 +67,9 @@ async def _find(db: Pool, name: str) -> Login:
 async def _list(db: Pool) -> int:
     from storage import account
 
-    sys.stdout.write(f"{'name':24}{'role':8}{'address':32}{'made':12}devices\n")
+    sys.stdout.write(f"{'name':24}{'role':10}{'address':32}{'made':12}devices\n")
     for one in await account.overview(db):
-        row = f"{one.username:24}{one.role:8}{one.email or '':32}{one.created_at:%Y-%m-%d}  {one.devices}\n"
+        row = f"{one.username:24}{one.role:10}{one.email or '':32}{one.created_at:%Y-%m-%d}  {one.devices}\n"
         sys.stdout.write(row)
     return 0
 

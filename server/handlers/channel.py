@@ -72,7 +72,7 @@ async def create(
         return await _mine(ctx, made)
     if space is not None:
         return await _mine(ctx, await _create_in(ctx, frame, space))
-    if frame.kind is not None or frame.private or frame.slow:
+    if frame.kind is not None or frame.private or frame.slow or frame.seats:
         raise Invalid("a group has no kind, and is neither private nor slow: say in which space", field="space")
     return await _mine(ctx, await group.create(ctx.app, ctx.user, frame, [user.id for user in members]))
 
@@ -97,6 +97,7 @@ async def _create_in(ctx: Context, frame: ChannelCreate, space: Resident) -> UUI
             parent=frame.parent,
             private=frame.private,
             slow=frame.slow,
+            seats=frame.seats,
         )
 
 
@@ -158,7 +159,7 @@ async def update(ctx: Context, frame: ChannelUpdate, channel: Standing) -> Nothi
     _check_no_thread(channel)
     given = {
         name: value
-        for name in ("name", "topic", "description", "avatar", "open", "slow", "disappears_after", "keeps_for")
+        for name in ("name", "topic", "description", "avatar", "open", "slow", "seats", "disappears_after", "keeps_for")
         if (value := getattr(frame, name)) is not msgspec.UNSET and (value is not None or name in _NULLABLE)
     }
     if channel.space is None:

@@ -11,19 +11,22 @@ from protocol.invite import (
     InviteList,
     InviteRevoke,
     Invites,
+    InviteSend,
 )
 from protocol.permission import bits
 from protocol.space import Space
+from protocol.user import User
 from server import access, attempt
 from server import invite as inviting
 from server.context import Context
-from server.invite import invited, own_invite
+from server.invite import good_invite, invited, own_invite
 from server.router import op
-from server.rule import LOGGED_IN
+from server.rule import LOGGED_IN, bound
 from server.space import ruling
 from server.space_access import in_space, role_in
 from server.structure import Resident
 from storage import invite as invites
+from storage import user as users
 
 
 @op(access=LOGGED_IN & in_space("invite") & role_in(), limit="30/m")
@@ -54,6 +57,15 @@ async def get(ctx: Context, frame: InviteGet, invitation: Invitation) -> Invitat
 async def accept(ctx: Context, frame: InviteAccept, invitation: Invitation) -> Space:
     """Told to all of one's devices by `space.joined`."""
     return await inviting.accept(ctx.app, invitation.space, invitation.code, ctx.user)
+
+
+@op(access=LOGGED_IN & good_invite() & bound("user", users.visible), limit="20/m")
+async def send(ctx: Context, frame: InviteSend, invite: Invite, user: User) -> Nothing:
+    """Told to all of their devices by `notification.created`."""
+    await ctx.app.attempts.take(attempt.invitations(ctx.user))
+    async with ruling(ctx, invite.space, "invite", also=(ctx.user, user.id)) as rule:
+        await inviting.send(rule, invite.code, user.id)
+    return Nothing()
 
 
 @op(access=LOGGED_IN & own_invite(), limit="60/m")

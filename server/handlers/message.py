@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 
 from protocol.codec import encode
+from protocol.content import Forwarded
 from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.file import Attached, File
 from protocol.message import (
-    Forwarded,
     FoundMessages,
     Marks,
     Message,
@@ -115,6 +115,8 @@ async def forward(
     later: Later
     if message is None:
         later = ctx.app.posting.again(channel.id, ctx.user, frame.nonce)
+    elif message.call is not None:
+        raise Conflict("a call has no words")
     else:
         whose = message.forwarded or Forwarded(author=message.author, sent_at=message.sent_at)
         more = Extra(hashtags=message.hashtags, forwarded=whose, sticker=message.sticker, files=message.files)
@@ -134,6 +136,8 @@ async def edit(ctx: Context, frame: MessageEdit, channel: Standing, message: Mes
         before = await _held(change.tx, channel.id, message.seq)
         if before.author != ctx.user or before.forwarded is not None:
             raise Forbidden("only what you have written yourself can be edited")
+        if before.call is not None:
+            raise Conflict("a call has no words")
         after = _edited(before, frame)
         if after == msgspec.structs.replace(before, edited_at=after.edited_at):
             return MessageChanged(seq=0)

@@ -1,6 +1,6 @@
 """report: telling moderators, and what they do about it."""
 
-from protocol.error import Conflict, Invalid, Missing
+from protocol.error import Conflict, Forbidden, Invalid, Missing
 from protocol.frame import Nothing
 from protocol.message import Message
 from protocol.report import (
@@ -22,7 +22,8 @@ from server.space_access import in_space, report_in
 from server.structure import Resident
 from storage import report as reports
 from storage import user as users
-from storage.report import Closing, Reported
+from storage.pool import Transaction
+from storage.report import Closing, Eyes, Reported
 from storage.standing import Standing
 
 
@@ -65,29 +66,44 @@ async def _person(ctx: Context, user: User, space: Resident | None) -> Reported:
 
 
 @op(access=LOGGED_IN & in_space("manage_reports"), limit="120/m")
-async def list_(ctx: Context, frame: ReportList, space: Resident) -> Reports:
+async def list_(ctx: Context, frame: ReportList, space: Resident | None) -> Reports:
     """Open or closed, the oldest first."""
-    return await reports.page(ctx.db, space.eyes, frame.open, frame.after, frame.limit)
+    eyes = space.eyes if space is not None else await reports.moderating(ctx.db, ctx.user)
+    if eyes is None:
+        raise Forbidden("only who runs or moderates the server may see this")
+    return await reports.page(ctx.db, eyes, frame.open, frame.after, frame.limit)
 
 
 @op(access=LOGGED_IN & in_space("manage_reports") & report_in())
-async def get(ctx: Context, frame: ReportGet, space: Resident, report: ReportDetail) -> ReportDetail:
+async def get(ctx: Context, frame: ReportGet, space: Resident | None, report: ReportDetail) -> ReportDetail:
     """As the rule found it."""
     return report
 
 
 @op(access=LOGGED_IN & in_space("manage_reports") & report_in(), limit="120/m")
-async def resolve(ctx: Context, frame: ReportResolve, space: Resident, report: ReportDetail) -> Report:
+async def resolve(ctx: Context, frame: ReportResolve, space: Resident | None, report: ReportDetail) -> Report:
     """Once, by whoever is first."""
+    if space is None:
+        async with ctx.db.transaction() as tx:
+            return (await _close(tx, await reports.moderating(tx, ctx.user, held=True), frame))[0]
     async with ruling(ctx, space.id, "manage_reports") as rule:
-        closed = await reports.close(rule.tx, rule.me.eyes, report.report.id, frame.outcome, frame.note.strip())
-        if closed is not None:
+        closed, new = await _close(rule.tx, rule.me.eyes, frame)
+        if new:
             after = Closing(outcome=closed.outcome, report=closed.id)
             await rule.note("report.resolve", closed.account, Closing(), after, closed.note, closed.channel)
-            return closed
-        before = await reports.get(rule.tx, rule.me.eyes, report.report.id)
+    return closed
+
+
+async def _close(tx: Transaction, eyes: Eyes | None, frame: ReportResolve) -> tuple[Report, bool]:
+    """A closed report, and whether it was open until now."""
+    if eyes is None:
+        raise Missing
+    closed = await reports.close(tx, eyes, frame.report, frame.outcome, frame.note.strip())
+    if closed is not None:
+        return closed, True
+    before = await reports.get(tx, eyes, frame.report)
     if before is None:
         raise Missing
     if before.report.outcome != frame.outcome:
         raise Conflict("somebody has closed it otherwise")
-    return before.report
+    return before.report, False

@@ -125,13 +125,13 @@ async def reorder(ctx: Context, frame: RoleReorder, space: Resident, roles_: lis
 async def grant(ctx: Context, frame: RoleGrant, space: Resident, role: access.Role, user: Resident) -> Nothing:
     """To oneself, too: a role that stands lower."""
     async with ruling(ctx, space.id, "manage_roles", also=(user.account,)) as rule:
-        have = await _assignable(rule, role.id, user.account)
-        if role.id in have:
+        member = await _assignable(rule, role.id, user.account)
+        if _has(member, role.id):
             return Nothing()
-        if len(have) > _MOST_OF_MEMBER:
+        if len(member.roles) > _MOST_OF_MEMBER:
             raise Conflict(f"a member has at most {_MOST_OF_MEMBER} roles")
         await roles.grant(rule.tx, space.id, user.account, role.id)
-        rule.withdraw()
+        _withdraw(rule, role.id, member)
         await rule.tell_member(user.account)
         await rule.note("role.grant", user.account, None, _held(rule, role.id), "")
     return Nothing()
@@ -141,21 +141,32 @@ async def grant(ctx: Context, frame: RoleGrant, space: Resident, role: access.Ro
 async def revoke(ctx: Context, frame: RoleRevoke, space: Resident, role: access.Role, user: Resident) -> Nothing:
     """From oneself, too: a role that stands lower."""
     async with ruling(ctx, space.id, "manage_roles", also=(user.account,)) as rule:
-        if role.id not in await _assignable(rule, role.id, user.account):
+        member = await _assignable(rule, role.id, user.account)
+        if not _has(member, role.id):
             return Nothing()
         await roles.revoke(rule.tx, space.id, user.account, role.id)
-        rule.withdraw()
+        _withdraw(rule, role.id, member)
         await rule.tell_member(user.account)
         await rule.note("role.revoke", user.account, _held(rule, role.id), None, "")
     return Nothing()
 
 
-async def _assignable(rule: Ruling, role: UUID, account: UUID) -> set[UUID]:
-    """The roles of a member to whom this one may be given, or from whom it may be taken."""
+def _has(member: access.Member, role: UUID) -> bool:
+    return any(one.id == role for one in member.roles)
+
+
+def _withdraw(rule: Ruling, role: UUID, member: access.Member) -> None:
+    """What was decided is decided anew, unless the role decides nothing: a colour, a name, who can be mentioned."""
+    if rule.structure.matters(role, member):
+        rule.withdraw()
+
+
+async def _assignable(rule: Ruling, role: UUID, account: UUID) -> access.Member:
+    """The member to whom this role may be given, or from whom it may be taken."""
     _held(rule, role)
     if role == rule.id:
         raise Forbidden("everybody has everyone's role")
     user = await rule.resident(account) if account == rule.me.account else await rule.below(account)
     if not access.may_shape(rule.me.member, rule.structure.roles[role], rule.structure.roles[role]):
         raise Forbidden(_NOT_BELOW)
-    return {one.id for one in user.member.roles}
+    return user.member

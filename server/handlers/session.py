@@ -35,7 +35,7 @@ from storage.stream import Place
 
 _CHANNELS, _WATCHED = 200, 1000
 _OPENED = Rate.parse("300/m")  # by one account
-_EVERYTHING = ("messages", "receipts", "typing", "presence")
+_EVERYTHING = ("messages", "receipts", "typing", "presence", "voice")
 
 
 @op(access=PUBLIC, alone=True)

@@ -9,27 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import logging
 import os
 import shutil
-import signal
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from server.config import Config
+from server.media.child import Child
 from server.media.clamd import Scanner
 from server.media.job import (
     OTHER,
-    Answer,
     Bounds,
     Done,
     Job,
-    Progress,
     Refused,
     Rejected,
     Result,
@@ -38,13 +30,7 @@ from server.media.job import (
 )
 from server.media.sniff import family, head, known, shown_name, sniff
 
-log = logging.getLogger("onesocket.media")
-
 PICTURES = frozenset({"avatar", "banner", "icon", "emoji", "sticker"})
-_LINE, _LINES = 16 * 1024, 1000
-_ROOT = str(Path(__file__).parents[2])
-_DEATHS = {signal.SIGXCPU: "over_time", signal.SIGKILL: "over_time", signal.SIGXFSZ: "too_large_result"}
-_decode = msgspec.json.Decoder(Answer)
 
 
 class Processor:
@@ -61,14 +47,14 @@ class Processor:
     ) -> None:
         self._scratch, self._bounds, self._scanner = scratch, bounds or Bounds(), scanner
         self._turns, self._room = asyncio.Semaphore(processes), processes + queue
-        self._running: set[asyncio.subprocess.Process] = set()
+        self._running: set[Child] = set()
         self._begun, self._beginning = False, asyncio.Lock()
         self.under_way = 0
 
     async def stop(self) -> None:
         """End what runs."""
-        for process in self._running:
-            _kill(process)
+        for child in self._running:
+            child.kill()
         if self._begun:
             await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
@@ -128,28 +114,12 @@ class Processor:
 
     async def _decoded(self, job: Job, told: Told) -> Done:
         """The word of a process, or the reason for which it has none."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-s", "-B", "-m", "server.media.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=job.folder,
-            env={"PYTHONPATH": _ROOT, "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": job.folder},
-            start_new_session=True,
-            limit=_LINE,
-        )
-        self._running.add(process)
-        try:
-            async with asyncio.timeout(job.bounds.wall):
-                answer = await _answer(process, job, told)
-        except TimeoutError:
-            answer = Refused("over_time", f"more than {job.bounds.wall} seconds")
-        finally:
-            _kill(process)
-            await asyncio.shield(process.wait())
-            self._running.discard(process)
-        if answer is None:
-            answer = _silent(process.returncode or 0)
+        async with Child(job) as child:
+            self._running.add(child)
+            try:
+                answer = await child.answer(lambda done: told(0.1 + 0.9 * done))
+            finally:
+                self._running.discard(child)
         if isinstance(answer, Refused):
             if answer.code == "unsupported" and family(job.type) == "film" and job.purpose != "voice":
                 return Done(kind="video" if job.type.startswith("video/") else "audio")
@@ -199,42 +169,6 @@ def configured(config: Config, worker: str) -> Processor:
         queue=config.media_queue,
         scanner=scanner,
     )
-
-
-async def _answer(process: asyncio.subprocess.Process, job: Job, told: Told) -> Done | Refused | None:
-    """The last line, None when there is none."""
-    assert process.stdin and process.stdout
-    with contextlib.suppress(ConnectionError):
-        process.stdin.write(msgspec.json.encode(job) + b"\n")
-        await process.stdin.drain()
-    try:
-        for _ in range(_LINES):
-            line = await process.stdout.readline()
-            if not line:
-                await process.wait()
-                return None
-            answer: Answer = _decode.decode(line)
-            if not isinstance(answer, Progress):
-                return answer
-            told(0.1 + 0.9 * answer.done)
-    except ValueError:  # a line too long, or no answer at all
-        pass
-    return Refused("unreadable", "its process talked nonsense")
-
-
-def _silent(code: int) -> Refused:
-    """Why a process that is gone has said nothing."""
-    if code >= 0:
-        log.error("a process that looks at files could not begin (exit %d)", code)
-        return Refused("unreadable", f"exit {code}")
-    died: Callable[[int], str] = lambda number: signal.Signals(number).name  # noqa: E731
-    log.warning("a process that looked at a file died by %s", died(-code))
-    return Refused(_DEATHS.get(signal.Signals(-code), "unreadable"), died(-code))  # type: ignore[arg-type]
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
 
 
 def _result(name: str, kind: str, done: Done, variants: list[Variant], folder: Path) -> Result:

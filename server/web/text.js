@@ -85,7 +85,7 @@ export const text = {
 
   home: {
     as: "Logged in as",
-    roles: { owner: "Owner", admin: "Admin", member: "Member" },
+    roles: { owner: "Owner", admin: "Admin", moderator: "Moderator", member: "Member" },
     emailNone: "No email address",
     emailConfirmed: "confirmed",
     emailOpen: "not confirmed yet",

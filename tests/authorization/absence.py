@@ -19,8 +19,10 @@ from protocol.typing import TypingStart
 from server.router import id_fields
 from storage.ids import new_id
 from storage.pool import Pool, Transaction
+from tests.authorization.play import play
 from tests.authorization.sample import samples
-from tests.authorization.world import CLOSED, World, play
+from tests.authorization.talk import CLOSED
+from tests.authorization.world import World
 
 # What lea, cal and max see, and others in the club do not.
 _FEW = {"lea", "cal", "max"}

@@ -227,7 +227,7 @@ class Builder:
             self._say(direct, other, mentions=(one,), hidden_by=other)
         for name in ("ann+cal", "ann+bea"):
             self._far(self.channels[name], "ann", read=3, delivered=3)
-        self._far(self.channels["ann+tom"], "ann", read=3, delivered=3)
+        self._far(self.channels["ann+tom"], "ann", read=3, delivered=4)
         alone = self._channel("ann+gone", "direct", "ann", gone="gone")
         for _ in range(2):
             self._say(alone, "ann")

@@ -232,7 +232,7 @@ TEXTS = (
     Text(Change, "standing", "check(found.allowed, bits(needs))", "pass", _HELD),
     Text(message, "edit", "before.author != ctx.user", "False", ("message.edit",)),
     Text(message, "edit", "before.forwarded is not None", "False", ("message.edit",)),
-    Text(message, "edit", "await change.check_seeing(channel.id, mentions)", "pass", ("message.edit",)),
+    Text(message, "edit", "await change.check_seeing(channel.id, after.mentions)", "pass", ("message.edit",)),
     Text(message, "_delete", "check(standing.allowed, _MANAGE)", "pass", ("message.delete", "message.delete_many")),
     Text(message, "_delete", "any(one.author", "all(one.author", ("message.delete_many",)),
     Text(posting, "_decided", "channel.writes and ", "", ("message.send",)),

@@ -10,7 +10,7 @@ TEXTS = (
     Text(report, "create", "(message is None) == (user is None)", "False", ("report.create",)),
     Text(report, "_message", "message.author == ctx.user", "False", ("report.create",)),
     Text(report, "_person", "is None:\n        raise Missing", "is False:\n        raise Missing", ("report.create",)),
-    Text(report, "resolve", "before.report.outcome != frame.outcome", "False", ("report.resolve",)),
+    Text(report, "_close", "before.report.outcome != frame.outcome", "False", ("report.resolve",)),
     Text(stats, "server", "me.role not in _RESPONSIBLE", "False", ("stats.server",)),
     Text(automod, "create", "    check(rule)\n", "", ("automod.create",)),
     Text(automod, "_shown", "if one not in hidden", "", ("automod.list",)),

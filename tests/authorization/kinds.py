@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from storage.ids import new_id
+from tests.authorization import rooms
 from tests.authorization.people import Person
 from tests.authorization.world import BLOCKS, World
 
@@ -226,6 +227,21 @@ KINDS = {
         },
         outsiders=frozenset(),
         nothing=lambda: 2**40,
+    ),
+    "call in channel": Kind(
+        hidden={
+            "one in another channel": lambda world, me: rooms.ELSEWHERE,
+            "a channel": _channel("group"),
+            "my account": lambda world, me: me.id,
+        },
+        outsiders=frozenset(),
+    ),
+    "seat in channel": Kind(
+        hidden={
+            "one in another room": lambda world, me: rooms.seat("own"),
+            "somebody's account": lambda world, me: world.tom.id,
+        },
+        outsiders=frozenset(),
     ),
     "user in channel": Kind(
         hidden={

@@ -22,6 +22,7 @@ from server import space
 from server.handlers import member
 from server.handlers import space as spaces
 from server.space import Ruling
+from server.structure import Structure
 from tests.authorization.checks import Text
 from tests.authorization.world import World
 
@@ -98,6 +99,7 @@ WITHDRAWALS = (
         Text(Ruling, "restructure", "self.withdraw()", "pass", ()),
         ("role.update", "role.delete", "permission.set", "permission.clear", "channel.reorder", "space.transfer"),
     ),
+    (Text(Structure, "matters", "or role in self._overwritten", "and False", ()), ("role.revoke",)),
     (Text(spaces, "delete", "rule.withdraw()", "pass", ()), ("space.delete",)),
 )
 

@@ -8,129 +8,29 @@ from uuid import UUID
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
 
 from protocol.codec import encode
 from protocol.frame import Request
-from server.router import Op, id_fields
-from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, PEOPLE, RESIDENTS, ROLES, SHUT, Actor, by
+from tests.authorization import rooms
+from tests.authorization.actors import ANYBODY, IN_PERSON, KEYS, NOBODY, SHUT, Actor, by
 from tests.authorization.channels import own_words
 from tests.authorization.kinds import Kind, kind
 from tests.authorization.ledger import Change, Row, change
-from tests.authorization.people import Person
-from tests.authorization.sample import Sample, samples
-from tests.authorization.world import CLOSED, Played, World, play
+from tests.authorization.part import Part
+from tests.authorization.play import Played, play
+from tests.authorization.sample import samples
+from tests.authorization.talk import CLOSED
+from tests.authorization.world import World
 
 # What somebody may be told about a frame that is not meant for them, but breaks no rule.
 _OWN_AFFAIR = {"ok", "conflict", "expired", "forbidden", "invalid", "missing", "password_needed", "wrong_credentials"}
-
-
-# What is done there changes nothing about the socket that it was done with.
-_LEAVE_SOCKETS_ALONE = {
-    *(
-        "automod",
-        "channel",
-        "draft",
-        "emoji",
-        "friend",
-        "hashtag",
-        "invite",
-        "member",
-        "message",
-        "permission",
-        "poll",
-        "reaction",
-        "report",
-        "role",
-        "scheduled",
-        "space",
-        "stats",
-        "sticker",
-        "thread",
-        "typing",
-        "user",
-    ),
-}
+# What is done there may change what the socket is that it was done with.
+_CHANGE_SOCKETS = {"account", "api_key", "device", "presence", "session", "two_factor"}
+Scene = Callable[[Part], Awaitable[None]]
 
 
 class FoundError(AssertionError):
     """The op does what it must not."""
-
-
-class Part(Struct):
-    """One op's part of the matrix."""
-
-    world: World
-    op: Op
-    sample: Sample
-    me: Person
-    about: str = ""
-    before: frozenset[Row] = frozenset()
-    answer: bytes = b""
-    ghosts: dict[tuple[str, str], bytes] = {}
-    prepared: str | None = None
-
-    @property
-    def gates(self) -> set[str]:
-        """What the op's true rule asks for."""
-        return {gate.__name__ for gate in self.world.rules[self.op.name].gates}
-
-    @property
-    def domain(self) -> str:
-        return self.op.name.partition(".")[0]
-
-    @property
-    def by_key(self) -> bool:
-        return "in_scope" in self.gates
-
-    @property
-    def ids(self) -> dict[str, Kind]:
-        """Fields that a rule binds, and what may stand there: a thing, or one that is looked for in another."""
-        rule = self.world.rules[self.op.name]
-        kinds = {bind.argument: bind.kind for bind in rule.binds}
-        within = {bind.field: f" in {kinds[bind.within]}" for bind in rule.binds if bind.within}
-        found = ((field, of + within.get(field, "")) for field, of in id_fields(self.op.frame))
-        return {field: kind(of) for field, of in found}
-
-    @property
-    def given(self) -> dict[str, Kind]:
-        """Those of these fields in which something stands."""
-        frame = self.frame
-        return {field: of for field, of in self.ids.items() if getattr(frame, field) not in (None, [])}
-
-    @property
-    def in_space(self) -> bool:
-        """Whether it is about a space, and what is in it."""
-        return self.sample.in_space or kind("space") in self.given.values()
-
-    @property
-    def actors(self) -> tuple[Actor, ...]:
-        """Who else there is."""
-        if self.in_space:
-            return RESIDENTS
-        return PEOPLE + (ROLES if kind("channel") in self.given.values() else ())
-
-    @property
-    def frame(self) -> Request[Any]:
-        return self.sample.frame(self.world)
-
-    def sees(self, viewer: str, by: str) -> set[str]:
-        """Whose canaries somebody may see, once somebody has done it."""
-        entered = {
-            self.sample.enters[one] for one in ("", viewer) if one in self.sample.enters and (one or by == viewer)
-        }
-        return self.world.sees(viewer) | entered
-
-    def outsider(self, actor: Actor) -> bool:
-        """Whether the sample's ids must not exist for an actor."""
-        if actor.name in self.sample.insiders or not self.given:
-            return False
-        if self.sample.outsiders is not None:
-            return actor.name in self.sample.outsiders
-        return any(actor.name in one.outsiders for one in self.given.values())
-
-
-Scene = Callable[[Part], Awaitable[None]]
 
 
 async def run(world: World, name: str, scenes: Sequence[Scene] | None = None) -> None:
@@ -148,7 +48,7 @@ async def _run(part: Part, scenes: Sequence[Scene]) -> None:
     world = part.world
     try:
         for scene in scenes:
-            await _ready(part)
+            await _ready(part, keys=scene in (allowed, refused))
             await scene(part)
         await _silence(part)
     except FoundError:
@@ -159,25 +59,25 @@ async def _run(part: Part, scenes: Sequence[Scene]) -> None:
         raise
     finally:
         world.touched = True
-        world.forget("osk_")
         await world.reset()
         await world.heard()
 
 
-async def _ready(part: Part, also: str = "") -> None:
-    """Everything as it was, with what the op takes."""
+async def _ready(part: Part, also: str = "", *, keys: bool = False) -> None:
+    """Everything as it was, with what the op takes, and keys for it if anybody comes with one."""
     world = part.world
-    if part.prepared == also and not world.touched:
+    keys = keys and bool(part.gates) and not part.about
+    if part.prepared == also and not world.touched and part.cut >= keys:
         return
     world.touched = world.touched or part.prepared is not None
     await world.reset()
     await world.prepare(part.sample.prepare, part.me)
     await world.prepare(also, part.me)
-    if part.gates and not part.about:
+    if keys:
         await world.cut_keys(part.op.name, part.me)
     if part.sample.first is not None:
         await world.ask(part.sample.first[0], part.sample.first[1](world))
-    part.before, part.prepared = await world.rows(), also
+    part.before, part.prepared, part.cut = await world.rows(), also, keys
     if part.sample.first is not None:
         await world.heard()
     world.touched = False
@@ -191,6 +91,8 @@ async def _playing(
     name = f"{part.op.name}{part.about and f': {part.about}'}{what and f' ({what})'} by {actor.name}"
     world.cases += 1
     token = actor.token(world, part.me) if actor.token else None
+    if part.domain in rooms.DOMAINS:
+        await rooms.furnish(world, part.sample.sits)
     if actor.shut:
         socket = await world.socket()
         played = await play(socket, frame, token)
@@ -200,11 +102,7 @@ async def _playing(
     changed = change(part.before, await world.rows())
     world.touched = world.touched or bool(changed.tables)
     world.ended = world.ended or bool(changed.tables & {"device", "api_key"})
-    if (
-        actor.shut
-        or part.sample.hears
-        or ((changed.tables or played.code == "ok") and part.domain not in _LEAVE_SOCKETS_ALONE)
-    ):
+    if actor.shut or part.sample.hears or ((changed.tables or played.code == "ok") and part.domain in _CHANGE_SOCKETS):
         socket.abort()
     else:
         world.keep(token, socket)
@@ -231,7 +129,8 @@ async def _overheard(part: Part, name: str, by: str, told: Mapping[str, frozense
     world = part.world
     heard: dict[str, set[str]] = {}
     for listener, messages in (await world.heard()).items():
-        leaks = world.marks.leaks(b"\n".join(messages), part.sees(listener, by), world.hidden(listener))
+        seen = part.sees(listener, by) | (part.sample.shows_told if messages else frozenset())
+        leaks = world.marks.leaks(b"\n".join(messages), seen, world.hidden(listener))
         _expect(not leaks, f"{name}: {listener} is sent {', '.join(leaks)}")
         for message in messages:
             if not message.startswith(CLOSED):
@@ -256,7 +155,7 @@ async def allowed_in_person(part: Part) -> None:
 async def _succeeding(part: Part, actors: Sequence[Actor]) -> None:
     touches = part.world.owners({part.me.name, *part.sample.touches})
     for actor in actors:
-        await _ready(part)
+        await _ready(part, keys=len(actors) > 1)
         name, played, changed = await _playing(part, actor, part.frame, "allowed", [part.me.name])
         _expect(played.code == "ok", f"{name}: {played.code}, but must succeed: {played.data.decode()}")
         assert played.reply is not None
@@ -432,6 +331,7 @@ def _expect(fine: bool, complaint: str) -> None:
 ALL: Sequence[Scene] = (allowed, refused, elsewhere, hidden, wrong)
 GATES: Sequence[Scene] = (refused,)
 IDS: Sequence[Scene] = (hidden, elsewhere, allowed_in_person)
+HIDDEN: Sequence[Scene] = (hidden, elsewhere)
 ROWS: Sequence[Scene] = (allowed_in_person, hidden, wrong, elsewhere)
 OTHERS: Sequence[Scene] = (elsewhere, wrong)
 CHECKS: Sequence[Scene] = (wrong, hidden, allowed, refused, elsewhere)

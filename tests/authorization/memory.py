@@ -74,7 +74,7 @@ class Memory:
     def settled(self) -> bool:
         """Whether nothing is on its way."""
         outlines = self._server.outlines
-        return not self.busy and not outlines._changed and not outlines.telling
+        return not self.busy and self._server.rooms.settled and not outlines._changed and not outlines.telling
 
     @property
     def busy(self) -> set[asyncio.Task[Any]]:

@@ -100,10 +100,23 @@ HELD_TO_NEEDS = (
     "sticker.create",
     "sticker.update",
     "sticker.delete",
+    "call.start",
+    "voice.move",
+    "voice.mute",
 )
 
 
-_NOT_SO = ("poll.close", "member.ban", "channel.create", "channel.delete", "channel.remove_member", "thread.open")
+_NOT_SO = (
+    "call.start",
+    "voice.move",
+    "voice.mute",
+    "poll.close",
+    "member.ban",
+    "channel.create",
+    "channel.delete",
+    "channel.remove_member",
+    "thread.open",
+)
 
 
 # Where somebody does this to themselves, another thing is wrong with it.
@@ -135,6 +148,18 @@ def without_held_needs() -> Iterator[None]:
 UNNOTICEABLE = {
     ("presence.unwatch", "users"): "it tells nothing, and changes nothing but what this socket asked for",
     ("channel.remove_member", "user"): "who is in a channel does not depend on who looks: see queries.py",
+    **{
+        (f"call.{name}", "call"): "which call it is does not depend on who looks: see queries_call.py"
+        for name in ("answer", "decline", "end", "signal")
+    },
+    **{
+        (op, field): "who has no seat of their own there finds nobody, whatever the rule says"
+        for op in ("call.signal", "voice.signal")
+        for field in ("channel", "to")
+    },
+    ("voice.move", "user"): "who sits there does not depend on who looks",
+    ("stage.invite", "user"): "the same",
+    ("stage.mute", "user"): "the same",
 }
 
 
@@ -153,16 +178,20 @@ def _for_anybody(world: World, bind: Bind) -> Load:
             if each:
                 return None if None in each else [one[0] for one in each]
         here = await bind.load(ctx, parent, id)
-        return here or await _first(bind.load(who, one, id) async for who, one in _elsewhere(world, ctx, parent))
+        return here or await _first(
+            bind.load(*one, id) for one in [one async for one in _elsewhere(world, ctx, parent)]
+        )
 
     return found if bind.in_context else loaded
 
 
-async def _first(tries: Any) -> Any:
-    if hasattr(tries, "__aiter__"):
-        tries = [one async for one in tries]
-    found = [await one for one in tries]
-    return next((one for one in found if one is not None), None)
+async def _first(tries: Iterator[Awaitable[Any]]) -> Any:
+    """The first of them that finds something."""
+    for one in tries:
+        found = await one
+        if found is not None:
+            return found
+    return None
 
 
 def _viewers(world: World, viewer: UUID) -> Iterator[UUID]:
@@ -237,7 +266,7 @@ def _scheduled() -> AbstractContextManager[Any]:
 
 
 def _seen() -> AbstractContextManager[Any]:
-    return patch.object(friend, "_check", _no_check)
+    return patch.object(friend, "check", _no_check)
 
 
 @contextmanager
@@ -276,6 +305,12 @@ async def _anybodys(ctx: Context, channel: UUID) -> Standing | None:
     return (await ctx.app.structures.look(ctx.db, [channel], [owner or ctx.user]))[0]
 
 
+@contextmanager
+def _judging() -> Iterator[None]:
+    with _sitting(), _standing():
+        yield
+
+
 def _seeing() -> AbstractContextManager[Any]:
     return patch.object(handlers, "channel_seen", _anybodys)
 
@@ -301,6 +336,12 @@ def _letting() -> AbstractContextManager[Any]:
 @contextmanager
 def _revoking() -> Iterator[None]:
     with _sitting(), queried(query("AND m.account = $1 WHERE i.code = $2", "m.account = $1")):
+        yield
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    with _sitting(), queried(query("m.account = $1 WHERE i.code = $2 AND (i.expires", "m.account = $1")):
         yield
 
 
@@ -345,6 +386,8 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
     ),
     ("invite.accept", "code"): _letting,
     ("invite.revoke", "code"): _revoking,
+    ("invite.send", "code"): _sending,
+    ("invite.send", "user"): _seen,
     ("channel.join", "channel"): _entry,
     ("channel.get", "channel"): _seeing,
     ("space.join", "space"): _entering,
@@ -387,6 +430,9 @@ RECHECKED: dict[tuple[str, str], Callable[[], AbstractContextManager[Any]]] = {
         _sitting,
     ),
     ("notification.configure", "space"): _sitting,
+    ("voice.move", "channel"): _judging,
+    ("voice.mute", "channel"): _judging,
+    ("voice.mute", "user"): _sitting,
     ("message.mark_read", "channel"): _mark,
     ("message.mark_delivered", "channel"): _mark,
 }

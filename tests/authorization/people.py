@@ -25,7 +25,7 @@ PUBLIC = {f"account.{column}" for column in ("username", "name_key", "display_na
 PUBLIC |= {"presence.text"}
 PLAIN = {
     "account.avatar": "one of the built-in ones, or an id",
-    "account.role": "one of three",
+    "account.role": "one of four",
     "account.locale": "a language",
     "account.theme": "one of four",
     "account.notifications": "switches",
@@ -50,11 +50,12 @@ PLAIN = {
     "identity.issuer": "an address of the operator's choice",
     "identity.provider": "a name of the operator's choice",
     "instance.key_id": "the server's",
+    "message.call": "what became of a call, and ids",
     "message.forwarded": "an id and a time",
     "message.mentions": "ids",
     "message.mention_roles": "ids",
     "message.sticker": "what its row has",
-    "notification.kind": "one of six",
+    "notification.kind": "one of eight",
     "notification_level.level": "one of four",
     "migration.name": "the server's",
     "migration.checksum": "the server's",
@@ -111,6 +112,7 @@ class Person(Struct, frozen=True):
     tickets: dict[str, str]
     old_tickets: dict[str, str]
     rows: list[tuple[str, Values]]
+    tokens: dict[UUID, str] = {}
 
     @property
     def code(self) -> str:
@@ -118,8 +120,11 @@ class Person(Struct, frozen=True):
         return totp.at(self.authenticator, int(datetime.now(UTC).timestamp()) // 30)
 
     def access(self, server: Server, device: Device | None = None) -> str:
-        """An access token of one of the devices."""
-        return server.keys.access(self.id, (device or self.phone).id, 3600)
+        """An access token of one of the devices; the same one each time, as its socket may be."""
+        id = (device or self.phone).id
+        if id not in self.tokens:
+            self.tokens[id] = server.keys.access(self.id, id, 3600)
+        return self.tokens[id]
 
 
 class Maker:

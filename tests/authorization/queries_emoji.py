@@ -10,6 +10,5 @@ QUERIES = (
     query("FROM space_member m WHERE m.account = $1", "m.account = $1", "message.mentions"),
     query("WHERE m.account = ANY ($1::uuid[]) AND p.summons", "m.account = ANY ($1::uuid[])", _SUMMONED),
     query("WHERE u.space = r.space AND u.number", "u.space = r.space", _SUMMONED),
-    query("WHERE m.account = r.account AND m.space = r.space", "m.account = r.account", _SUMMONED),
     swap("AND (x.mention_everyone OR x.mention_roles && r.roles)", "", _SUMMONED),
 )

@@ -19,7 +19,7 @@ QUERIES = (
     query(f"WHERE {_OF_THESE} AND NOT read GROUP", "NOT read", "notification.mark_read"),
     query("WHERE account = $1 AND (place = $2 OR until <= now())", "account = $1", "notification.configure"),
     query("l.account = $1 AND (l.until", "l.account = $1", "notification.settings"),
-    query("FROM notification n WHERE account = $1 AND id > $2", "account = $1", "account.export"),
+    query("WHERE n.account = $1 AND n.id > $2", "n.account = $1", "account.export"),
     query(f"FROM notification_level l WHERE {_OF_THESE}", _OF_THESE, "channel.leave"),
     query(f"FROM notification n WHERE {_OF_THESE} AND (channel = $2 OR space = $2)", _OF_THESE, "channel.leave"),
     *each("FROM notification n WHERE {by = $1 AND account = ANY ($2::uuid[])}\n", "user.block"),

@@ -10,6 +10,7 @@ _INVITES = (
     query("WHERE b.space = p.id AND b.account = $1)\n", "b.account = $1", "invite.get: into a space that is not open"),
     swap("i.expires_at > now()) AND", "true) AND", "invite.get"),
     swap("i.uses < i.most)", "true)", "invite.get"),
+    query("m.account = $1 WHERE i.code = $2 AND (i.expires", "i.code = $2", "invite.send"),
     query("WHERE i.by = $1 AND i.nonce = $2", "i.nonce = $2", "invite.create: by a host"),
     query("WHERE i.by = $1 AND i.nonce = $2", "i.by = $1", "invite.create: with somebody else's nonce"),
     query("FROM invite i WHERE i.space = $1 AND (i.created_at", "i.space = $1", "invite.list"),

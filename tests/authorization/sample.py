@@ -39,6 +39,7 @@ class Sample(Struct, frozen=True):
 
     by: the person who may, in person; for a public op, the person whose secret is in the frame
     prepare: SQL that it takes (`$1`: the account of `by`)
+    sits: who sits in which voice channel, or in `CALL` (rooms.py)
     first: what somebody else asks before that
     wrong: what is refused to `by` as well
     touches: whose rows it changes besides the actor's own (`World.owners`); None is nobody's: the frame holds a secret
@@ -53,6 +54,7 @@ class Sample(Struct, frozen=True):
     refused: actors who see the thing but may not do this, and the code that they are told
     missing: what one is told where there is nothing behind an id, and so where that is hidden
     shows: whose public side one sees, although they block or are blocked, and which canaries that are nobody's own
+    shows_told: which canaries those see who are told of it
     shows_own_words: whether one sees what one has said oneself, also what one does not want to see
     shows_blocked: whether one sees whom one has blocked
     proves: whether a reply is what it should be
@@ -62,6 +64,7 @@ class Sample(Struct, frozen=True):
     frame: Making
     by: str = "ann"
     prepare: str = ""
+    sits: Mapping[str, tuple[str, ...]] = {}
     first: tuple[str, Making] | None = None
     wrong: Mapping[str, Wrong] = {}
     touches: frozenset[str | None] = frozenset()
@@ -76,6 +79,7 @@ class Sample(Struct, frozen=True):
     refused: Mapping[str, str] = {}
     missing: str = "missing"
     shows: frozenset[str] = frozenset()
+    shows_told: frozenset[str] = frozenset()
     shows_own_words: bool = False
     shows_blocked: bool = False
     proves: Callable[[Any], bool] = _anything

@@ -191,7 +191,7 @@ class Settler(Builder):
         self._report("in the attic", club, "cal", "lea", attic, 1, whose="attic")
         self._report("where a channel was", club, "cal", "lea", whose="attic", veiled=True)
         self._report("in the den", den, "own", "fay", stove, 1, whose="den")
-        self._report("of nobody's space", None, "sid", "tom", whose="sid")
+        self._report("of nobody's space", None, "sid", "tom", whose="server's reports")
         for name, space in (("club", club), ("club, too", club), ("den", den)):
             self.automods[name] = self._marks.keep_id(f"{space.name}'s rules", "id of a rule", new_id())
             row = {"id": self.automods[name], "space": space.id, "nonce": new_id(), "enabled": False, "kind": "words"}

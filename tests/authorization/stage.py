@@ -21,9 +21,10 @@ from server.search import Search
 from server.summons import Summonses
 from server.tail import Tail
 from server.upload import Uploads
+from storage.ids import new_id
 from tests.authorization import provider
 from tests.authorization.world import World
-from tests.conftest import QUICK
+from tests.conftest import QUICK, Storage
 
 _SETTINGS: dict[str, Any] = {
     **QUICK,
@@ -49,22 +50,37 @@ class Log(logging.Handler):
         self.lines.append(f"{self.format(record)} {record.__dict__}")
 
 
+Stage = tuple[World, Log]
+
+
 @asynccontextmanager
-async def staged(database_url: str, redis_url: str, data: Path) -> AsyncIterator[tuple[World, Log]]:
+async def staged(storage: Storage, data: Path) -> AsyncIterator[Stage]:
     """A world, and the log of its server."""
-    async with provider.serving() as issuer:
+    async with _database(storage) as database_url, provider.serving() as issuer:
         urls: Any = {f"{name}_url": f"{issuer}/{name}" for name in ("authorize", "token", "user")}
         config = Config(
             **_SETTINGS,
             data=data,
             database_url=database_url,
-            redis_url=redis_url,
+            redis_url=storage.redis_url,
             providers=[Provider(provider.NAME, "onesocket", **urls)],
             link_allow=[issuer.removeprefix("http://")],
         )
         with _unobserved(), _logged() as log:
             async with Server(config) as server, _peopled(server, database_url, issuer) as world:
                 yield world, log
+
+
+@asynccontextmanager
+async def _database(storage: Storage) -> AsyncIterator[str]:
+    """The URL of one for all that is played; it plans each query once, as if it knew nothing of its parameters."""
+    name = f"test_{new_id().hex}"
+    admin = await asyncpg.connect(storage.url("postgres"))
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE onesocket STRATEGY file_copy")
+    await admin.execute(f"ALTER DATABASE {name} SET plan_cache_mode = force_generic_plan")
+    yield storage.url(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
 
 
 @contextmanager
@@ -98,6 +114,8 @@ async def _peopled(server: Server, database_url: str, issuer: str) -> AsyncItera
         await world.make()
         yield world
         world.leave()
+        print(f"{world.cases} cases, {world.mutants} mutants; ", end="")
+        print(f"{len(world.marks)} canaries looked for in {world.marks.searched} bytes")
     finally:
         await db.close()
 

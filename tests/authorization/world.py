@@ -18,37 +18,33 @@ What they are to each other is in FRIENDS and ASKED: ann's friends whom she does
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from itertools import count
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from protocol.channel import ChannelWatch
-from protocol.codec import encode
-from protocol.frame import Request
-from protocol.session import SessionOpen, SessionPing, Want
 from server.app import Server
 from server.external import Started
 from server.rule import Rule
 from server.secret import digest, ticket
 from storage import words
+from storage.ids import new_id
 from storage.message import message
 from storage.tail import COLUMNS
 from tests.authorization import provider
-from tests.authorization.channels import Channel
-from tests.authorization.ledger import Ledger, Row
+from tests.authorization.flaws import FLAWS
+from tests.authorization.ledger import Ledger, Rows
 from tests.authorization.marks import Marks
 from tests.authorization.memory import Memory
 from tests.authorization.people import Key, Maker, Person, Values, new_key
 from tests.authorization.spaces import Space
+from tests.authorization.talk import PROGRAM, Talk
 from tests.authorization.ways import Weaver
-from tests.raw_socket import RawSocket, Reply
 
 BLOCKS = (
     ("kim", "tom"),
@@ -77,68 +73,19 @@ PRIVACY = {
     "eve": ("nobody", "friends"),
     "ann": ("everyone", "friends"),
 }
-PROGRAM = "a program that may read profiles"
-CLOSED = b"closed: "
 # What programs need a scope for as well, besides the op.
 NEEDED = {"channel.watch": ["message.history"]}
 STATE = "a-state-that-only-who-started-the-login-knows"
-_NUMBERS = count(1)
-_FLAWS = """
-    SELECT 'head of ' || s.id FROM stream s WHERE s.head <> greatest(
-           (SELECT coalesce(max(seq), 0) FROM fact WHERE stream = s.id),
-           (SELECT coalesce(max(seq), 0) FROM message WHERE channel = s.id))
-    UNION ALL
-    SELECT 'last of ' || s.id FROM stream s
-     WHERE s.last <> (SELECT coalesce(max(seq), 0) FROM message WHERE channel = s.id)
-    UNION ALL
-    SELECT 'members of ' || p.id FROM space p
-     WHERE p.members <> (SELECT count(*) FROM space_member m WHERE m.space = p.id)
-    UNION ALL
-    SELECT 'owner of ' || p.id FROM space p
-     WHERE p.owner NOT IN (SELECT account FROM space_member m WHERE m.space = p.id)
-    UNION ALL
-    SELECT 'members of ' || c.id FROM channel c
-     WHERE c.members <> (SELECT count(*) FROM member m WHERE m.channel = c.id)
-    UNION ALL
-    SELECT 'owner of ' || c.id FROM channel c
-     WHERE c.space IS NULL AND c.owner NOT IN (SELECT account FROM member m WHERE m.channel = c.id)
-    UNION ALL
-    SELECT 'reactions to ' || m.channel || ' ' || m.seq FROM message m
-     WHERE (SELECT count(*) FROM reaction r WHERE r.channel = m.channel AND r.seq = m.seq) <>
-           (SELECT coalesce(sum((e ->> 'count')::int), 0) FROM jsonb_array_elements(m.reactions::jsonb) e)
-    UNION ALL
-    SELECT 'votes in ' || m.channel || ' ' || m.seq FROM message m
-     WHERE (SELECT (count(*), coalesce(sum(cardinality(v.options)), 0)::bigint) FROM vote v
-             WHERE v.channel = m.channel AND v.seq = m.seq) IS DISTINCT FROM
-           (SELECT (coalesce((m.poll::json ->> 'voters')::bigint, 0), coalesce(sum((e ->> 'count')::bigint), 0)::bigint)
-              FROM json_array_elements(m.poll::json -> 'options') e)
-    UNION ALL
-    SELECT 'who has voted in ' || m.channel || ' ' || m.seq FROM message m, fact f
-     WHERE f.kind = 'poll.voted' AND f.stream = m.channel AND (f.data::json ->> 'message')::bigint = m.seq
-       AND (m.poll::json ->> 'anonymous')::boolean
-       AND coalesce(f.data::json ->> 'user', f.data::json ->> 'options') IS NOT NULL
-    UNION ALL
-    SELECT 'retention of ' || c.id FROM channel c
-     WHERE (c.keeps_for IS NOT NULL) <> EXISTS (SELECT FROM due d WHERE d.stream = c.id AND d.kind = 'retention')
-    UNION ALL
-    SELECT 'friends ' || f.account || ' ' || f.other FROM friend f
-     WHERE NOT EXISTS (SELECT FROM friend g WHERE (g.account, g.other) = (f.other, f.account)
-       AND (f.state, g.state) IN (('friend', 'friend'), ('asked', 'waiting'), ('waiting', 'asked')))
-    UNION ALL
-    SELECT 'words of ' || m.channel || ' ' || m.seq || ' in ' || f.kind FROM message m, fact f
-     WHERE length(m.text) > 15 AND position(m.text IN f.data) > 0
-"""
 
 
-class World:
+class World(Talk):
     """Everybody, everything, and how to talk to it."""
 
     def __init__(self, server: Server, db: asyncpg.Connection[Any], url: str, issuer: str) -> None:
         """`url`: of the database, to which `db` is connected."""
-        self.server, self.url, self.issuer = server, url, issuer
+        super().__init__(server)
+        self.url, self.issuer = url, issuer
         self.marks, self.ledger = Marks(), Ledger(db)
-        self.people: dict[str, Person] = {}
-        self.channels: dict[str, Channel] = {}
         self.spaces: dict[str, Space] = {}
         self.codes: dict[str, str] = {}
         self.nonces: dict[str, UUID] = {}
@@ -151,12 +98,11 @@ class World:
         self.memory = Memory(server, db)
         self.loose: dict[str, str] = {}
         self.rules: dict[str, Rule] = {name: op.access for name, op in server.router.ops.items()}
-        self.keys: dict[str, Key] = {}
-        self.listeners: dict[str, RawSocket] = {}
         self.cases = self.mutants = 0
+        self._seen: dict[str, frozenset[str]] = {}
+        self._cut_for = ""
         self._cut: dict[str, dict[str, tuple[Key, Values]]] = {}
         self.touched = self.ended = False
-        self._sockets: dict[str, RawSocket] = {}
         self._db = db
 
     def __getattr__(self, name: str) -> Person:
@@ -246,6 +192,13 @@ class World:
             for place, level in ((group, "all"), (left, "nothing")):
                 await self.insert("notification_level", {"account": account, "place": place, "level": level})
 
+        row = {"account": self.gone.id, "id": 1, "kind": "invite", "by": self.own.id, "space": self.spaces["fair"].id}
+        await self.insert("notification", row | {"code": self.marks.private("gone", "code of an invite")})
+        row = {"account": self.gone.id, "id": 2, "kind": "mention", "by": self.lea.id}
+        await self.insert("notification", row | {"channel": self.channels["attic"].id, "seq": 1})
+        row = {"id": new_id(), "account": self.tom.id, "body": self.marks.private("tom", "words that were found")}
+        await self.insert("consequence", row | {"due": datetime.now(UTC) + timedelta(days=1)})
+
     async def _loose_tickets(self) -> None:
         """Tickets of nobody's account: who has one may use it."""
         started = Started(provider.NAME, "", STATE, "verifier", "nonce", f"{self.server.public_url}/external")
@@ -274,11 +227,11 @@ class World:
     @cached_property
     def owners_known(self) -> set[str | None]:
         """Whoever owned something from the beginning."""
-        return {owner for row in self.ledger.learnt for owner in row.owners}
+        return {owner for rows in self.ledger.learnt.values() for row in rows for owner in row.owners}
 
     async def flaws(self) -> list[str]:
         """What does not fit together in the database, and whose sockets do not hear just what they should."""
-        return [row[0] for row in await self._db.fetch(_FLAWS)] + await self.memory.flaws()
+        return [row[0] for row in await self._db.fetch(FLAWS)] + await self.memory.flaws()
 
     async def function(self, name: str) -> str:
         """The text that defines an SQL function."""
@@ -300,6 +253,9 @@ class World:
 
     async def cut_keys(self, op: str, who: Person) -> None:
         """Keys of `who`: for everything but this op, for this op alone, for its domain."""
+        if op != self._cut_for:
+            self.forget("osk_")
+            self._cut_for = op
         if op not in self._cut:
             ops, domain = self.server.router.ops, op.partition(".")[0]
             others = ({name.partition(".")[0] for name in ops} | ops.keys()) - {domain, op}
@@ -314,10 +270,19 @@ class World:
     # Back to the beginning
 
     async def prepare(self, sql: str, who: Person) -> None:
-        """Change something for a while; statements are separated by semicolons, `$1` is the account of `who`."""
+        """Change something for a while; statements are separated by semicolons.
+
+        `$1` is the account of `who`, `<hall>` or `<role mods>` an id.
+        """
         for statement in filter(None, map(str.strip, sql.split(";"))):
             self.touched = True
-            await self._db.execute(statement, who.id)
+            told = re.sub("<([a-z ]+)>", lambda found: f"'{self._id(found[1])}'::uuid", statement)
+            await self._db.execute(told, *([who.id] if "$1" in told else []))
+
+    def _id(self, name: str) -> UUID:
+        if name.startswith("role "):
+            return self.spaces["club"].roles[name.removeprefix("role ")]
+        return self.channels[name].id if name in self.channels else self.spaces[name].id
 
     async def reset(self) -> None:
         """Everything as it was made, and everybody listening.
@@ -345,7 +310,7 @@ class World:
                     return written
                 await asyncio.sleep(0.002)
 
-    async def rows(self) -> frozenset[Row]:
+    async def rows(self) -> Rows:
         """The whole database, once everything is done that was asked for."""
         return await self.ledger.read(await self._quiet())
 
@@ -356,99 +321,20 @@ class World:
         await bell.wait_closed()
         bell.abort()
 
-    # Talking
+    # Who sees what
 
-    async def ask(self, name: str, frame: Request[Any]) -> None:
-        """Have somebody do something that they may."""
-        token = self.people[name].access(self.server)
-        socket = await self.speaking(token)
-        reply = await socket.ask(encode(frame))
-        assert reply.code == "ok", reply
-        self.keep(token, socket)
-
-    async def socket(self) -> RawSocket:
-        """A new one, which speaks for nobody."""
-        for _ in range(8):
-            with suppress(ConnectionError):  # on a busy machine a handshake may take longer than it may
-                return await RawSocket.connect(self.server.url)
-            await asyncio.sleep(0.25)
-        return await RawSocket.connect(self.server.url)
-
-    async def open(self, token: str, *, hears: bool = True) -> RawSocket:
-        """A new one that speaks for somebody."""
-        socket = await self.socket()
-        wants: list[Want] | None = None if hears else []
-        reply = await socket.ask(encode(SessionOpen(token=token, wants=wants, id=next(_NUMBERS))))
-        assert reply.code == "ok", reply
-        return socket
-
-    async def speaking(self, token: str | None) -> RawSocket:
-        """One that speaks for the owner of a token, or for nobody; one that was used for nothing yet but refusals.
-
-        It hears nothing but replies: what its owner hears, the one who listens for them does.
-        """
-        kept = self._sockets.pop(token or "", None)
-        if kept is not None and not kept.over:
-            return kept
-        return await (self.open(token, hears=False) if token else self.socket())
-
-    def keep(self, token: str | None, socket: RawSocket) -> None:
-        """It was used for a refusal only."""
-        self._sockets[token or ""] = socket
-
-    def forget(self, kind: str = "") -> None:
-        """Use new sockets from here on, for tokens that begin like this."""
-        for token in [token for token in self._sockets if token.startswith(kind)]:
-            self._sockets.pop(token).abort()
-
-    def leave(self) -> None:
-        """Let go of every socket."""
-        self.forget()
-        for socket in self.listeners.values():
-            socket.abort()
-
-    async def listen(self) -> None:
-        """Have a socket of everybody open, and one of nobody."""
-        for name, person in self.people.items():
-            if name != "gone" and (name not in self.listeners or self.listeners[name].over):
-                self.listeners[name] = await self.open(person.access(self.server))
-                await self._watch(name)
-        if PROGRAM not in self.listeners or self.listeners[PROGRAM].over:
-            self.listeners[PROGRAM] = await self.open(self.keys[PROGRAM].secret)
-        if "nobody" not in self.listeners or self.listeners["nobody"].over:
-            self.listeners["nobody"] = await self.socket()
-
-    async def _watch(self, name: str) -> None:
-        """Hear all that one sees of spaces, too."""
-        seen = [channel.id for channel in self.channels.values() if name in channel.glimpsed]
-        if seen:
-            reply = await self.listeners[name].ask(encode(ChannelWatch(channels=seen, id=next(_NUMBERS))))
-            assert reply.code == "ok", reply
-
-    async def heard(self) -> dict[str, list[bytes]]:
-        """What came to whom since the last time; the end of a socket is told as what it was closed with."""
-        found = await asyncio.gather(*(self._heard(socket) for socket in self.listeners.values()))
-        return {name: messages for name, messages in zip(self.listeners, found, strict=True) if messages}
-
-    async def _heard(self, socket: RawSocket) -> list[bytes]:
-        """Everything before the reply to a ping that is sent now."""
-        number, messages = next(_NUMBERS), []
-        socket.send(encode(SessionPing(id=number)))
-        try:
-            while (reply := await socket.next()).re != number:
-                messages.append(reply.data)
-        except ConnectionError:
-            messages.append(CLOSED + str(socket.closed).encode())
-        return messages
-
-    def sees(self, viewer: str) -> set[str]:
+    def sees(self, viewer: str) -> frozenset[str]:
         """Whose canaries are not private to somebody: their own, and those of their channels."""
-        if viewer not in self.people:
-            return set()
+        if viewer not in self._seen:
+            self._seen[viewer] = frozenset(self._sees(viewer) if viewer in self.people else ())
+        return self._seen[viewer]
+
+    def _sees(self, viewer: str) -> set[str]:
         return {
             viewer,
             "the door of open",
             "the door of fair",
+            *(("server's reports",) if viewer == "sid" else ()),  # the words are his
             *(one for channel in self.channels.values() for one in channel.sees(viewer)),
             *(one for space in self.spaces.values() for one in space.sees(viewer)),
         }
@@ -474,48 +360,3 @@ class World:
             return self.people.keys()
         blocked = {} if shows_blocked else {other for who, other in BLOCKS if who == viewer}
         return {"gone", *blocked, *(who for who, other in BLOCKS if other == viewer)}
-
-
-class Played(msgspec.Struct, frozen=True):
-    """What became of one frame: its reply, whether it came at once, and what else came meanwhile."""
-
-    code: str
-    reply: Reply | None
-    at_once: bool
-    others: tuple[Reply, ...]
-    opened: str = "ok"
-
-    @property
-    def data(self) -> bytes:
-        """Every byte that came."""
-        return b"\n".join(one.data for one in (*self.others, *([self.reply] if self.reply else [])))
-
-
-async def play(socket: RawSocket, frame: Request[Any], token: str | None = None) -> Played:
-    """Send a frame and a ping behind it in one write (and a login before both), and take what comes.
-
-    What a gate refuses is refused before anything else happens: its reply comes before the ping's, while a reply that
-    took a task comes after it.
-    """
-    login, mine, ping = next(_NUMBERS), next(_NUMBERS), next(_NUMBERS)
-    messages = [encode(SessionOpen(token=token, id=login))] if token else []
-    socket.send(*messages, encode(msgspec.structs.replace(frame, id=mine)), encode(SessionPing(id=ping)))
-    replies: dict[int | None, Reply] = {}
-    others = []
-    try:
-        while not {mine, ping} <= replies.keys():
-            reply = await socket.next()
-            if reply.re in (login, mine, ping) and reply.re not in replies:
-                replies[reply.re] = reply
-            else:
-                others.append(reply)
-    except ConnectionError:
-        pass
-    order = list(replies)
-    return Played(
-        code=replies[mine].code if mine in replies else f"closed {socket.closed and socket.closed[0]}",
-        reply=replies.get(mine),
-        at_once=order.index(mine) < order.index(ping) if {mine, ping} <= replies.keys() else False,
-        others=tuple(others),
-        opened=replies[login].code if login in replies else "ok",
-    )

@@ -4,7 +4,7 @@
 - device: a client with a socket that comes and goes; reading: what one that comes anew is told, in every way
 - words: what was answered to those who said something
 - world: three people with seven devices on two nodes
-- rules, channel_rules, message_rules, poll_rules, people_rules: what they do, as hypothesis draws and shortens it
+- rules, and those of channels, messages, polls, people and calls: what they do, as hypothesis draws and shortens it
 """
 
 import pytest

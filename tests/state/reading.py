@@ -129,6 +129,9 @@ class Reading:
         if "poll" in message:
             await self._judge_poll(channel, seq, message["poll"])
         former = (await self._call(MessageRevisions(channel=channel, seq=seq)))["revisions"]
+        if "call" in message:
+            assert message["call"]["ended_at"] and "text" not in message
+            return
         words.judge(channel, seq, message["text"], [one["text"] for one in former])
 
     async def _judge_poll(self, channel: UUID, seq: int, poll: dict[str, Any]) -> None:

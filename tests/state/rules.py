@@ -78,6 +78,21 @@ class Place:
         there = found[channel]
         return channel, [there[-1 - (self._back + number) % len(there)] for number in range(many)]
 
+    @property
+    def call(self) -> dict[str, UUID]:
+        """A call that goes on, as far as the device knows, or one that there is not."""
+        view = self._device.view
+        rings = [(UUID(channel), UUID(call)) for call, channel in view.rings.items()]
+        live = [
+            (channel, UUID(one["call"]["id"]))
+            for channel in self._world.channels
+            for one in view.there(str(channel))
+            if "call" in one and not one["call"]["ended_at"]
+        ]
+        found = rings + live or [(self.channel(), uuid4())]
+        channel, call = found[self._place % len(found)]
+        return {"channel": channel, "call": call}
+
     def message(self, *, mine: bool = False, polls: bool = False) -> dict[str, Any]:
         """One of them, as requests name it."""
         channel, seqs = self.seqs(mine=mine, polls=polls)

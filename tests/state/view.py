@@ -32,6 +32,7 @@ class View:
         self.notified_at = 0  # the head of the account when its notifications were read
         self.notified: dict[str, Any] = {}
         self.levels: dict[str, dict[str, Any]] = {}
+        self.rings: dict[str, str] = {}  # the channels of calls that ring
 
     def take(self, fact: dict[str, Any]) -> str | None:
         """Apply a fact; the channel that was entered, if one was."""
@@ -121,6 +122,13 @@ class View:
     def _poll_chosen(self, fact: dict[str, Any]) -> None:
         self.chosen[fact["channel"], fact["message"]] = fact["options"]
 
+    def _call_ringing(self, fact: dict[str, Any]) -> None:
+        assert fact["call"] not in self.rings and fact["by"] != self.account
+        self.rings[fact["call"]] = fact["channel"]
+
+    def _call_stopped(self, fact: dict[str, Any]) -> None:
+        self.rings.pop(fact["call"], None)
+
     def have_been_notified(self, told: dict[str, Any]) -> None:
         """All notifications, true as of a head."""
         self.notifications = {one["id"]: one for one in told["notifications"]}
@@ -185,6 +193,7 @@ class View:
             "chosen": {place: self.chosen.get(place, []) for place in self.polls()},
             "notifications": self._notified_of(),
             "levels": self.levels,
+            "rings": self.rings,
             "heads": self.cursors,
         }
 
@@ -316,4 +325,5 @@ _CHANGES = {
     "reaction.removed": _reaction_removed,
     "poll.voted": _voted,
     "poll.closed": _poll_closed,
+    "call.changed": _edited,
 }

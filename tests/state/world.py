@@ -103,6 +103,12 @@ class World:
             while await self._servers[0].pool.fetchval(left):
                 await asyncio.sleep(0.01)
 
+    async def _hang_up(self) -> None:
+        """Every call is over."""
+        one = self._servers[0]
+        for row in await one.pool.fetch("SELECT channel, id FROM call"):
+            await one.calls.finish(row["channel"], row["id"], "missed")
+
     async def rest(self) -> None:
         """Until everything that was asked is answered."""
         await asyncio.gather(*self._doing)
@@ -112,6 +118,7 @@ class World:
         """What everybody knows is what who comes anew is told."""
         self.unchecked = 0
         await self.rest()
+        await self._hang_up()
         await self._all_is_sent()
         await settled(self._servers[0])
         await presences_settle([device for device in self.devices if device.phone is not None])

@@ -245,11 +245,13 @@ _ONESELF = {
     ),
     "export": Sample(
         lambda world: frames.AccountExport(),
+        prepare="UPDATE notification SET id = id + 100 WHERE $1::uuid IS NOT NULL",
         shows_own_words=True,
         shows_blocked=True,
         proves=lambda reply: (
             len(reply["blocked"]) == 1
             and len(reply["friends"]) == 7
+            and len(reply["notifications"]) == 5
             and reply["messages"]
             and len({(one["channel"], one["message"]) for one in reply["votes"]}) == len(reply["votes"])
         ),

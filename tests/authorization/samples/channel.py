@@ -134,6 +134,7 @@ _MAKING = {
 
 _LOOKING = {
     "get": Sample(_get, proves=_stands),
+    "get: of who is not the first there": Sample(_get, by="tom", proves=lambda reply: reply["read"] == 6),
     "get: a group that everybody may enter": Sample(
         into(_get, "open"),
         outsiders=frozenset(),

@@ -38,6 +38,12 @@ def _code(frame: Any, name: str) -> Any:
 
 
 _get, _accept = _code(frames.InviteGet, "fair"), _code(frames.InviteAccept, "fair")
+
+
+def _send(world: World) -> frames.InviteSend:
+    return frames.InviteSend(code=world.codes["club"], user=world.own.id)
+
+
 _revoke = _code(frames.InviteRevoke, "club")
 
 SAMPLES = {
@@ -134,6 +140,24 @@ SAMPLES = {
     ),
     "accept: who is in": Sample(
         _code(frames.InviteAccept, "used"), by="kim", in_space=True, proves=lambda reply: reply["members"] == 2
+    ),
+    "send": Sample(
+        _send,
+        by="tom",
+        prepare=_HOST,
+        in_space=True,
+        touches=frozenset({"own"}),
+        outsiders=OUTSIDERS | NO_RESIDENTS,
+        refused=_LACKING,
+        told={"notification.created": frozenset({"own"})},
+        shows_told=_CLUBS,
+        wrong={
+            "who is in": Wrong("conflict", changed(_send, user=lambda world: world.max.id)),
+            "oneself": Wrong("conflict", changed(_send, user=lambda world: world.tom.id)),
+            "who talks with friends only": Wrong("forbidden", changed(_send, user=lambda world: world.eve.id)),
+            "who is kept out, as if they were told": Wrong("ok", changed(_send, user=lambda world: world.sid.id)),
+            "where I am not": Wrong("missing", changed(_send, code=code("fair"))),
+        },
     ),
     "revoke": Sample(
         _revoke,

@@ -272,7 +272,7 @@ _HOW_FAR = {
         changed(into(_read, "ann+tom"), seq=1),
         outsiders=OUTSIDERS | {"blocker"},
         touches=frozenset({"ann+tom"}),
-        proves=lambda reply: reply["read"] == 3,
+        proves=lambda reply: (reply["read"], reply["delivered"]) == (3, 4),
     ),
     "mark_read: where the other blocks me": Sample(
         into(_read, _UNWRITABLE),

@@ -38,6 +38,7 @@ def _counts(reports: int, open: int) -> object:
     return lambda reply: (len(reply["reports"]), reply["open"]) == (reports, open)
 
 
+_SERVER = frozenset({"server's reports"})
 # They are in a group with ann, and in the club.
 _TOGETHER = frozenset({"somebody who blocks me", "somebody I block"})
 SAMPLES = {
@@ -70,6 +71,28 @@ SAMPLES = {
     "list: closed": Sample(changed(_list, open=False), refused=LACKING, proves=_counts(1, 1)),
     "list: by who sees another channel": Sample(_list, by="max", proves=_counts(4, 4)),
     "list: by who is reported": Sample(_list, by="lea", proves=_counts(2, 2)),
+    "list: of the server": Sample(
+        changed(_list, space=None),
+        by="adm",
+        wrong={"a member": Wrong("forbidden", changed(_list, space=None), by="ann")},
+        shows=_SERVER,
+        proves=_counts(1, 1),
+    ),
+    "get: of the server": Sample(
+        changed(_about(frames.ReportGet, "of nobody's space"), space=None),
+        by="adm",
+        outsiders=frozenset({"stranger", "blocked", "blocker"}),
+        shows=_SERVER,
+        proves=lambda reply: reply["person"] is not None,
+    ),
+    "resolve: of the server": Sample(
+        changed(_resolve, space=None, report=lambda world: world.reports["of nobody's space"]),
+        by="adm",
+        touches=frozenset({"sid"}),
+        outsiders=frozenset({"stranger", "blocked", "blocker"}),
+        shows=_SERVER,
+        proves=lambda reply: reply["outcome"] == "acted",
+    ),
     "get": Sample(_about(frames.ReportGet), refused=LACKING, proves=lambda reply: reply["message"] is not None),
     "resolve": Sample(
         _resolve,

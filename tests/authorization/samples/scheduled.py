@@ -24,6 +24,10 @@ def _again(world: World) -> ScheduledCreate:
     return structs.replace(_create(world), nonce=world.scheduled["ann in ann+tom"])
 
 
+def _again_elsewhere(world: World) -> ScheduledCreate:
+    return structs.replace(_create(world), nonce=world.scheduled["ann in hall"])
+
+
 def _sent_before(world: World) -> ScheduledCreate:
     return structs.replace(_create(world), nonce=world.channels["group"].nonces[1])
 
@@ -53,6 +57,9 @@ SAMPLES = hall.SCHEDULED | {
         _again,
         touches=frozenset({"group"}),
         proves=lambda reply: reply["failed"] == "forbidden",
+    ),
+    "create: another one again": Sample(
+        _again_elsewhere, touches=frozenset({"group"}), proves=lambda reply: reply["failed"] is None
     ),
     "list": Sample(
         lambda world: ScheduledList(),

@@ -9,8 +9,9 @@ from protocol.session import Cursor, SessionClose, SessionDescribe, SessionOpen,
 from server.secret import Keyring
 from tests.authorization.actors import SHUT, Actor
 from tests.authorization.sample import Making, Sample, Wrong
+from tests.authorization.talk import PROGRAM
 from tests.authorization.ways import THREADS
-from tests.authorization.world import PROGRAM, World
+from tests.authorization.world import World
 
 # All there are: eleven channels, those of spaces, and people.
 _STREAMS = 11 + 14 + 14
