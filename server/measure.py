@@ -99,7 +99,7 @@ class Measures:
         yield family("onesocket_uploads", "gauge", "Files on their way in.", [({}, len(uploads))])
         yield family("onesocket_upload_bytes_total", "counter", "Bytes of files that came in.", [({}, uploads.bytes)])
         yield family("onesocket_downloads", "gauge", "Files on their way out.", [({}, downloads.count)])
-        yield family("onesocket_downloads_total", "counter", "Files that were asked for.", [({}, downloads.asked)])
+        yield family("onesocket_files_asked_for_total", "counter", "Asked for in all.", [({}, downloads.asked)])
 
 
 def _labelled(row: str, labels: dict[str, str]) -> str:
