@@ -84,10 +84,10 @@ TEXTS = (
     Text(channel, "_residents", "if one is not None", "if True", ("channel.members",)),
     Text(Change, "check_seeing", "None in found", "False", ("message.edit",)),
     Text(grant.Grants, "_mentioning_others", "if one is None", "if False", ("message.send",)),
-    Text(posting, "_decided", " or not (more.mentions or more.poll)", " or True", ("message.send",)),
+    Text(posting, "_decided", " or not (more.mentions or more.poll or more.files)", " or True", ("message.send",)),
     # who hears what
     Text(Reach, "watchable", "not bits(needs) & ~standing.allowed", "True", ("session.resume",)),
     Text(Reach, "places", ', "history")', ")", ("session.resume",)),
-    Text(Reach, "audience", "if one is not None", "if True", ("permission.set",)),
+    Text(Reach, "_seeing", "if standing is not None", "if True", ("permission.set",)),
     Text(sessions, "_enter", 'session.allows("space.list")', "True", ("session.resume",)),
 )

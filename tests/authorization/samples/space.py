@@ -95,7 +95,7 @@ SAMPLES = {
     "delete": Sample(
         _delete,
         by="max",
-        touches=_ALL,
+        touches=_ALL | {"gone"},
         told={"space.left": CLUB},
         refused=BELOW,
         wrong={"by another name": Wrong("invalid", changed(_delete, name="something else"))},
