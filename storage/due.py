@@ -22,13 +22,15 @@ TAKEN = 15  # seconds: longer than the journal tries to store a message
 
 
 def taking(table: str, key: str, when: str, *, only: str = "true", also: str = "") -> str:
-    """SQL that takes at most $1 rows of a table, those first that have been due for longest; `also` is set of them."""
+    """SQL that takes at most $1 rows of a table, those first that have been due for longest; `also` is set of them.
+
+    They are chosen once, whatever the plan: chosen again, those that were just taken would be skipped for others.
+    """
     same = " AND ".join(f"p.{one} = d.{one}" for one in key.split(", "))
     return f"""
-        UPDATE {table} p SET {when} = now() + interval '{TAKEN} s'{also}
-          FROM (SELECT {key} FROM {table} WHERE {only} AND {when} <= now()
-                 ORDER BY {when} LIMIT $1 FOR UPDATE SKIP LOCKED) d
-         WHERE {same}
+        WITH d AS MATERIALIZED (SELECT {key} FROM {table} WHERE {only} AND {when} <= now()
+                                 ORDER BY {when} LIMIT $1 FOR UPDATE SKIP LOCKED)
+        UPDATE {table} p SET {when} = now() + interval '{TAKEN} s'{also} FROM d WHERE {same}
     """
 
 

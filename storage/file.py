@@ -292,8 +292,8 @@ async def let_go(db: Database, limit: int) -> int:
     """Delete files whose time has come and that no message carries; how many were looked at."""
     found: int = await db.fetchval(
         """
-        WITH due AS (DELETE FROM file_loose WHERE file IN
-                        (SELECT file FROM file_loose WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED)
+        WITH due AS (DELETE FROM file_loose WHERE file = ANY (ARRAY
+                        (SELECT file FROM file_loose WHERE due <= now() ORDER BY due LIMIT $1 FOR UPDATE SKIP LOCKED))
                      RETURNING file),
              gone AS (DELETE FROM file WHERE id IN
                          (SELECT f.id FROM due d JOIN file f ON f.id = d.file WHERE f.purpose = ANY ($2::text[])
@@ -311,9 +311,9 @@ async def forsake(db: Database, limit: int) -> list[UUID]:
     """Blobs that no file has: nobody finds them from now on. And those of which that is so already."""
     await db.execute(
         """
-        UPDATE blob b SET gone = true WHERE b.id IN
+        UPDATE blob b SET gone = true WHERE b.id = ANY (ARRAY
                (SELECT b.id FROM blob b WHERE NOT b.gone AND NOT EXISTS (SELECT FROM file f WHERE f.blob = b.id)
-                 LIMIT $1 FOR UPDATE SKIP LOCKED)
+                 LIMIT $1 FOR UPDATE SKIP LOCKED))
            AND NOT EXISTS (SELECT FROM file f WHERE f.blob = b.id)
         """,
         limit,

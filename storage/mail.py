@@ -36,8 +36,8 @@ async def claim(db: Database, limit: int) -> list[Stored]:
     """Take mails that are due, so that no other process sends them for two minutes."""
     rows = await db.fetch(
         """
-        UPDATE mail SET next_at = now() + $2, attempts = attempts + 1 WHERE id IN
-               (SELECT id FROM mail WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+        UPDATE mail SET next_at = now() + $2, attempts = attempts + 1 WHERE id = ANY
+               (ARRAY(SELECT id FROM mail WHERE next_at <= now() ORDER BY next_at LIMIT $1 FOR UPDATE SKIP LOCKED))
         RETURNING id, recipient, subject, sealed, attempts
         """,
         limit,

@@ -50,7 +50,7 @@ _GROUPS = (
     query("DELETE FROM member WHERE channel = $1 RETURNING", "channel = $1", "channel.delete"),
     query("space = NULL, parent = NULL\n         WHERE id = $1", "id = $1", "channel.delete"),
     query("DELETE FROM draft WHERE channel = $1 AND account = ANY", "channel = $1", "channel.delete"),
-    query("keeps_for = $9\n         WHERE id = $1", "id = $1", "channel.update"),
+    query("seats = $10\n         WHERE id = $1", "id = $1", "channel.update"),
     *(
         query(f"SELECT ctid FROM {table} WHERE channel = $1", "channel = $1", "channel.delete")
         for table in ("reaction", "vote", "revision", "mention", "hidden", "message")
