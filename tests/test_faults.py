@@ -21,8 +21,14 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield one
 
 
+# In the ordinary run; those that stay away are part of "all mixed".
+_ALWAYS = ("node kill", "postgres kill", "all mixed")
+
+
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("nemesis", NEMESES)
+@pytest.mark.parametrize(
+    "nemesis", [pytest.param(one, marks=[] if one in _ALWAYS else [pytest.mark.slow]) for one in NEMESES]
+)
 async def test_every_invariant_holds_under(nemesis: str, cluster: Cluster) -> None:
     seed = 1 + NEMESES.index(nemesis)
     report = await run(cluster, nemesis, messages=MESSAGES, seed=seed, per_second=PER_SECOND, scale=SCALE)

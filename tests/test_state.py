@@ -29,7 +29,7 @@ from tests.state.rules import NODE
 from tests.state.world import World
 
 _ENOUGH = 20  # to be worth a check
-_ORDINARY, _LONG = 8, int(os.environ.get("STATE_EXAMPLES", "500"))
+_ORDINARY, _LONG = 5, int(os.environ.get("STATE_EXAMPLES", "500"))
 
 
 class Stage:
