@@ -213,7 +213,7 @@ async def test_a_big_account_goes_in_pieces_and_nobody_waits_for_it(start: Start
         assert len(fact.messages) <= 500
         taken, pieces = taken + len(fact.messages), pieces + 1
     assert (taken, pieces) == (count, 7)
-    assert slowest < 3.0  # all of it takes many times as long where it is done at once
+    assert slowest < 1.0
     left = await server.pool.fetchval("SELECT count(*) FROM message WHERE author = $1 AND text <> ''", id_of(ann))
     assert left == 0
 

@@ -38,16 +38,19 @@ async def test_an_account_with_ten_thousand_channels_opens_in_one_bounded_frame(
     async with sql(server) as db:
         await db.execute(_SEED, me(ann), 10_000)
         await db.execute("ANALYZE")
-    queries, began = server.pool.queries, time.monotonic()
-    phone = await Phone.connect(server.url)
-    opened = await phone.call(SessionOpen(token=ann.tokens_given.access))
-    took = time.monotonic() - began
+    asked, took = [], []
+    for _ in range(3):  # what the server asks by itself meanwhile is counted, too: the best of three
+        queries, began = server.pool.queries, time.monotonic()
+        phone = await Phone.connect(server.url)
+        opened = await phone.call(SessionOpen(token=ann.tokens_given.access))
+        took.append(time.monotonic() - began)
+        asked.append(server.pool.queries - queries)
+        phone.abort()
     assert max(map(len, phone.messages)) <= 256 * 1024
     assert len(opened["channels"]) >= 100
     assert opened["next"] is not None
-    # Heads of ten thousand streams are asked for in parts; what the server asks by itself meanwhile counts, too.
-    assert server.pool.queries - queries <= 3 + 10 + 40 * took
-    assert took < 10
+    assert min(asked) <= 3 + 10  # heads of ten thousand streams are asked for in parts
+    assert min(took) < 3
     found = {one["channel"]["id"] for one in opened["channels"]}
     assert opened["channels"][0]["unread"] == 3
     after, pages = opened["next"], 0
@@ -58,7 +61,6 @@ async def test_an_account_with_ten_thousand_channels_opens_in_one_bounded_frame(
         after, pages = page.next, pages + 1
     assert len(found) == 10_000
     assert pages <= 100
-    phone.abort()
 
 
 async def test_pages_tell_every_channel_once_the_one_that_moved_last_first(
